@@ -83,7 +83,9 @@ class Parcels:
     @property
     def has_coordinates(self) -> bool:
         """True when x, y and z are there for every parcel."""
-        return all(name in self.table for name in COORDINATES) and not self.table[list(COORDINATES)].isna().any(axis=None)
+        return all(name in self.table for name in COORDINATES) and not self.table[list(COORDINATES)].isna().any(
+            axis=None
+        )
 
     @property
     def coordinates(self) -> Float32[np.ndarray, "P 3"]:

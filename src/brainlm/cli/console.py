@@ -1,0 +1,104 @@
+"""How verbs speak: one console, tables, progress, lists of failures, and the next command to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from brainlm.errors import Failure
+
+MOST_FAILURES = 20  # listed on screen; all of them are in the store's manifest
+
+console = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """One line to the user."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def step(text: str) -> None:
+    """What is done now."""
+    console.print(f"[bold]{escape(text)}[/bold]", soft_wrap=True)
+
+
+def next_command(*commands: str) -> None:
+    """End with what to run next."""
+    for number, command in enumerate(commands):
+        console.print(
+            f"[dim]{'next:' if number == 0 else '     '}[/dim] [cyan]{escape(command)}[/cyan]", soft_wrap=True
+        )
+
+
+def show_table(title: str, frame: pd.DataFrame, *, left: Sequence[str] = ()) -> None:
+    """A data frame as a table; numbers right-aligned, but the columns in ``left``."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="dim", box=None)
+    for column in frame.columns:
+        text = column in left or not pd.api.types.is_numeric_dtype(frame[column])
+        table.add_column(escape(str(column)), justify="left" if text else "right", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(_cell(value)) for value in row))
+    console.print(table)
+    console.print()
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) -> None:
+    """The inputs that were left out, each with reason and remedy."""
+    if not failures:
+        return
+    console.print(f"[bold red]{len(failures)} left out:[/bold red]")
+    for failure in failures[:MOST_FAILURES]:
+        console.print(f"  [red]{escape(failure.source)}[/red]: {escape(failure.reason)}", soft_wrap=True)
+        if failure.remedy:
+            console.print(f"    [dim]remedy: {escape(failure.remedy)}[/dim]", soft_wrap=True)
+    if len(failures) > MOST_FAILURES:
+        console.print(f"  ... and {len(failures) - MOST_FAILURES} more" + (f", all in {all_in}" if all_in else ""))
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[ProgressBar]:
+    """A bar with a count and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]left[/dim]"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield ProgressBar(progress, progress.add_task(description, total=None, note=""))
+
+
+class ProgressBar:
+    """One bar; ``update`` fits the callbacks of all rooms."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Say how far it is."""
+        self._progress.update(self._task, completed=done, total=total, note=escape(note))

@@ -1,0 +1,119 @@
+"""``brainlm import`` and ``brainlm inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from brainlm.cli.console import next_command, progress_bar, say, show_failures, show_table, step
+from brainlm.cli.main import DONE, SOME_FAILED
+from brainlm.data.atlas import Atlas
+from brainlm.data.importing import import_recordings as import_tables
+from brainlm.data.inspecting import inspect_store
+from brainlm.data.planned import ImportSummary
+from brainlm.data.sources import abide, demo
+from brainlm.data.splits import SplitRule
+from brainlm.data.store import Store
+from brainlm.errors import ConfigError
+
+
+def import_recordings(
+    source: str,
+    store: Path,
+    *,
+    atlas: str | None = None,
+    parcels: Path | None = None,
+    participants: Path | None = None,
+    tr: float | None = None,
+    pattern: str | None = None,
+    orientation: Literal["auto", "time-first", "parcels-first"] = "auto",
+    drop_columns: list[str] = [],
+    ignore_header: bool = False,
+    dtype: Literal["float32", "float16"] = "float32",
+    split: SplitRule | None = None,
+    packed: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Read parcel time series and write them as a store, divided by subject into train, validation and test.
+
+    Args:
+        source: a folder, a file or a pattern such as 'data/*.tsv' (.tsv .csv .1D .dat .txt .npy
+            .npz .mat); or 'demo' or 'abide'.
+        store: the store to write.
+        atlas: name (A424, MIST-122, schaefer:100:7, ...) or path of the atlas that the columns are parcels of.
+        parcels: its parcels.tsv, where there is no atlas image.
+        participants: table with a row a participant; its columns become phenotypes.
+        tr: repetition time in seconds, where neither the participants table nor JSON sidecars say it.
+        pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
+        orientation: which axis comes first in the tables, where the number of parcels does not tell.
+        drop_columns: columns that are no parcels, by name.
+        ignore_header: trust the order of the columns whatever their headers say.
+        dtype: type of the stored signals.
+        split: how subjects are divided; some sources have a rule of their own, used when nothing is given.
+        packed: for 'abide': a folder with a packed copy, instead of the download.
+        overwrite: replace a store that is there.
+    """
+    step(f"importing {source} -> {store}")
+    with progress_bar("recordings") as bar:
+        if source == "demo":
+            summary = demo.import_demo(store, split=split, dtype=dtype, overwrite=overwrite, progress=bar.update)
+        elif source == "abide":
+            rule = abide.SPLIT if split is None else split
+            summary = abide.import_abide(
+                store, packed=packed, split=rule, dtype=dtype, overwrite=overwrite, progress=bar.update
+            )
+        else:
+            chosen = _atlas(atlas, parcels)
+            summary = import_tables(
+                [source],
+                store,
+                parcels=chosen.parcels,
+                atlas=chosen.name,
+                participants=participants,
+                tr=tr,
+                pattern=pattern,
+                split=split,
+                dtype=dtype,
+                orientation=orientation,
+                drop_columns=drop_columns,
+                ignore_header=ignore_header,
+                atlas_image=chosen.image,
+                overwrite=overwrite,
+                progress=bar.update,
+            )
+    return _report_import(summary)
+
+
+def _atlas(atlas: str | None, parcels: Path | None) -> Atlas:
+    if atlas is None and parcels is None:
+        raise ConfigError(
+            "which parcels the columns are is not said",
+            expected="--atlas NAME_OR_PATH or --parcels parcels.tsv",
+            found="neither",
+            remedy="for example --atlas A424; a parcels.tsv needs the columns label and name",
+        )
+    return Atlas.load(atlas if atlas is not None else str(parcels), table=parcels if atlas is not None else None)
+
+
+def _report_import(summary: ImportSummary) -> int:
+    parts = ", ".join(f"{name} {number}" for name, number in summary.num_per_split.items())
+    say(f"{summary.num_recordings} recordings of {summary.num_subjects} subjects in {summary.store} ({parts})")
+    for note in summary.notes:
+        say(f"note: {note}")
+    show_failures(summary.failures, all_in=summary.store / "manifest.json")
+    next_command(f"brainlm inspect {summary.store}", f"brainlm pretrain {summary.store} --out runs/first --preset tiny")
+    return SOME_FAILED if summary.failures else DONE
+
+
+def inspect(store: Path, *, verify: bool = False) -> int:
+    """Show what is in a store: recordings by split, site, task, TR and length, phenotypes, and what was left out.
+
+    Args:
+        store: the store.
+        verify: also compare every file with its checksum (reads the whole store).
+    """
+    opened = Store.open(store, verify=verify)
+    for table in inspect_store(opened).tables:
+        show_table(table.title, table.frame)
+    next_command(f"brainlm pretrain {store} --out runs/first --preset tiny")
+    return DONE

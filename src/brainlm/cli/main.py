@@ -1,0 +1,179 @@
+"""From the words typed to a call: finds the verb, parses its arguments from its own signature, reports errors.
+
+Nothing heavy is imported before it is known which verb is meant, so that help stays instant. The verbs themselves are
+in ``data_verbs.py``, ``model_verbs.py`` and ``result_verbs.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainlm.errors import BrainLMError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: where its function is and what it is for."""
+
+    module: str
+    function: str
+    summary: str
+
+    def load(self) -> Callable[..., int]:
+        """The function that does it; it returns the exit status."""
+        function: Callable[..., int] = getattr(importlib.import_module(f"brainlm.cli.{self.module}"), self.function)
+        return function
+
+
+VERBS = {
+    "demo": Verb("demo", "demo", "do everything below once, on open data, in a few minutes"),
+    "import": Verb("data_verbs", "import_recordings", "tables of parcel signals -> a store"),
+    "inspect": Verb("data_verbs", "inspect", "what is in a store, and what was left out and why"),
+    "pretrain": Verb("model_verbs", "pretrain", "train a masked autoencoder on a store"),
+    "evaluate": Verb("result_verbs", "evaluate", "how well it fills in hidden signal, beside its baselines"),
+    "embed": Verb("model_verbs", "embed", "recordings -> vectors, and where the model looks"),
+    "report": Verb("result_verbs", "report", "one HTML page of everything a run has"),
+    "bench": Verb("bench", "bench", "how fast this machine reads, trains and embeds"),
+}
+
+EXAMPLES = """\
+  brainlm import my_tables/ study.store --atlas A424 --tr 0.735
+  brainlm pretrain study.store --out runs/13m --preset 13m
+  brainlm evaluate runs/13m study.store
+  brainlm report runs/13m"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        _overview()
+        return DONE if words else WRONG_USAGE
+    if words[0] == "--version":
+        import brainlm
+
+        sys.stdout.write(f"brainlm {brainlm.__version__}\n")
+        return DONE
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return _run(words[0], words[1:])
+    except BrainLMError as error:
+        _complain(str(error))
+        return WRONG_USAGE
+    except BrokenPipeError:
+        # The reader of our output went away (head, less): nothing more to say, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        _complain("interrupted; what was finished is kept, the same command goes on where that is possible")
+        return INTERRUPTED
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        _complain(f"no verb {name!r}{f'; did you mean {near[0]!r}?' if near else ''}\n  verbs: {', '.join(VERBS)}")
+        return WRONG_USAGE
+    function = VERBS[name].load()
+    parser = parser_of(name, function, words)
+    try:
+        arguments = parser.parse_args(_with_true(words, parser))
+    except argparse.ArgumentError as error:
+        _complain(f"brainlm {name}: {_with_nearest(error, words, parser)}\n  see: brainlm {name} --help")
+        return WRONG_USAGE
+    values = parser.instantiate(arguments)
+    values.pop("config", None)
+    return function(**vars(values))
+
+
+def parser_of(name: str, function: Callable[..., int], words: Sequence[str] = ()) -> ArgumentParser:
+    """The parser of a verb, made from its function's signature and docstring.
+
+    With a ``preset`` among ``words`` (or in the configuration file they name), the preset's values are the defaults of
+    ``model``, so that single settings can be changed on top of it.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=f"brainlm {name}", exit_on_error=False, allow_abbrev=False, description=VERBS[name].summary
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings")
+    added = parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
+    if "preset" in added:
+        from dataclasses import asdict
+
+        from brainlm.model.config import preset
+
+        chosen = _preset_in(words, parser.get_default("preset"))
+        parser.set_defaults({f"model.{key}": value for key, value in asdict(preset(chosen)).items()})
+    return parser
+
+
+def _preset_in(words: Sequence[str], default: str) -> str:
+    """The preset that the words ask for, looked up before they are parsed because it sets other settings' defaults."""
+    chosen = default
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        value = value if equals else following
+        if key == "--preset":
+            return value
+        if key == "--config" and Path(value).is_file():
+            import yaml
+
+            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            chosen = content.get("preset", chosen) if isinstance(content, dict) else chosen
+    return chosen
+
+
+def _with_true(words: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Flags may stand alone: ``--overwrite`` means ``--overwrite true``."""
+    flags = {option for action in parser._actions if _is_flag(action) for option in action.option_strings}
+    out: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        out.append(word)
+        if word in flags and following.lower() not in ("true", "false"):
+            out.append("true")
+    return out
+
+
+def _is_flag(action: Any) -> bool:
+    return getattr(action, "_typehint", None) is bool
+
+
+def _with_nearest(error: argparse.ArgumentError, words: Sequence[str], parser: ArgumentParser) -> str:
+    """The parser's complaint, with the nearest known names for settings that do not exist."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    unknown = [word.split("=")[0] for word in words if word.startswith("--") and word.split("=")[0] not in known]
+    hints = [
+        f"{word}: did you mean {near[0]}?" for word in unknown if (near := difflib.get_close_matches(word, known, n=1))
+    ]
+    return "\n  ".join([str(error), *hints])
+
+
+def _overview() -> None:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    sys.stdout.write(
+        "brainlm: masked autoencoders over parcellated fMRI recordings\n\n"
+        "usage: brainlm VERB ...        (brainlm VERB --help says more)\n\n"
+        "verbs, in the order of a study:\n" + "\n".join(lines) + f"\n\nfor example:\n{EXAMPLES}\n"
+    )
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"error: {text}\n")

@@ -1,0 +1,183 @@
+"""``brainlm pretrain`` and ``brainlm embed``."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from brainlm.cli.console import console, next_command, progress_bar, say, step
+from brainlm.cli.main import DONE
+from brainlm.model.config import ModelConfig
+from brainlm.training.config import DeviceConfig, TrainingConfig
+
+
+def pretrain(
+    store: Path,
+    *,
+    out: Path,
+    preset: Literal["tiny", "13m", "111m", "650m"] = "13m",
+    model: ModelConfig = ModelConfig(),
+    training: TrainingConfig = TrainingConfig(),
+    device: DeviceConfig = DeviceConfig(),
+    overwrite: bool = False,
+) -> int:
+    """Train a masked autoencoder on the training recordings of a store; killed and started again, it goes on.
+
+    Args:
+        store: the store, with splits.
+        out: the run folder to write, or to go on with.
+        preset: a model to start from; single settings change with --model.NAME.
+        model: the network.
+        training: how it is trained.
+        device: where it is trained.
+        overwrite: remove the run that is there and start anew.
+    """
+    from brainlm.data.store import Store
+    from brainlm.training.run import RunPlan
+    from brainlm.training.run import pretrain as train
+
+    opened = Store.open(store)
+    settings = {
+        "store": str(store),
+        "out": str(out),
+        "preset": preset,
+        "model": dataclasses.asdict(model),
+        "training": dataclasses.asdict(training),
+    }
+
+    with _TrainingBar() as bar:
+
+        def on_start(plan: RunPlan, resumed: bool) -> None:
+            step(f"{'going on with' if resumed else 'pretraining'} {out} on {store}")
+            recordings, subjects = len(plan.windows.recordings), plan.windows.store.metadata["subject"].nunique()
+            say(
+                f"{recordings} training recordings of {subjects} subjects, {plan.stretches.epochs} epochs,"
+                f" {plan.num_steps} steps, {plan.num_windows} windows"
+            )
+            if plan.windows.excluded:
+                say(f"{len(plan.windows.excluded)} recordings are shorter than a window and left out")
+            if plan.validation is None:
+                say("the store has no validation recordings: the last model is kept, not the best")
+            bar.start(plan.stretches.epochs, plan.num_windows)
+
+        summary = train(
+            opened,
+            out,
+            model=model,
+            training=training,
+            device=device,
+            settings=settings,
+            preset=preset,
+            command=shlex.join(["brainlm", *sys.argv[1:]]),
+            overwrite=overwrite,
+            on_start=on_start,
+            on_progress=bar.update,
+        )
+    if "val_r2" in summary.figures:
+        say(f"validation R2 of the last model: {summary.figures['val_r2']:.3f}")
+    say(f"{summary.num_parameters:,} parameters; best model in {out}, last in {out / 'last'}")
+    next_command(f"brainlm evaluate {out} {store}", f"brainlm embed {out} {store}", f"brainlm report {out}")
+    return DONE
+
+
+class _TrainingBar:
+    """Windows done, windows a second, losses and the time left; one line per validation where no terminal is."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[speed]} windows/s  loss {task.fields[loss]}  val R2 {task.fields[r2]}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left[/dim]"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=None, start=False, epoch="-", speed="-", loss="-", r2="-")
+        self._epochs = 0
+        self._last_r2: float | None = None
+
+    def __enter__(self) -> _TrainingBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def start(self, epochs: int, num_windows: int) -> None:
+        """Show the bar."""
+        self._epochs = epochs
+        self._progress.update(self._task, total=num_windows)
+        if console.is_terminal:
+            self._progress.start()
+        self._progress.start_task(self._task)
+
+    def update(self, figures: Mapping[str, float]) -> None:
+        """Take the figures of a step or a validation."""
+        task = self._progress.tasks[0]
+        speed = task.speed
+        r2 = figures.get("val_r2")
+        self._progress.update(
+            self._task,
+            completed=figures["windows"],
+            epoch=f"{int(figures['epoch'])}/{self._epochs}",
+            speed="-" if speed is None else f"{speed:.1f}",
+            loss=_short(figures.get("train_loss")),
+            r2=_short(r2),
+        )
+        if not console.is_terminal and r2 is not None and r2 != self._last_r2:
+            say(
+                f"epoch {int(figures['epoch'])}/{self._epochs}  {int(figures['windows'])} windows"
+                f"  loss {_short(figures.get('train_loss'))}"
+                f"  val loss {_short(figures.get('val_loss'))}  val R2 {_short(r2)}"
+            )
+            self._last_r2 = r2
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def embed(
+    model: str,
+    store: Path,
+    *,
+    out: Path | None = None,
+    split: Literal["train", "validation", "test", "all"] = "all",
+    batch_size: int = 32,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> int:
+    """Turn recordings into vectors, and see where the model looks.
+
+    Writes a table with one row a recording (metadata, cls, mean) and the mean attention of CLS to every parcel.
+
+    Args:
+        model: a run folder, a checkpoint folder or a Hugging Face Hub id.
+        store: the recordings.
+        out: folder to write embeddings.parquet and attention.npz to; the run folder by default.
+        split: which recordings.
+        batch_size: windows at a time; changes no result.
+        device: where to compute.
+        overwrite: replace embeddings that are there.
+    """
+    from brainlm.data.store import Store
+    from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.stores import embed_store, write_embeddings
+
+    opened = Store.open(store)
+    opened = opened if split == "all" else opened.select(split=split)
+    loaded = BrainLM.from_pretrained(model).to(device)
+    folder = Path(model) if out is None else out
+    step(f"embedding {len(opened)} recordings of {store} with {model}")
+    with progress_bar("windows") as bar:
+        embeddings = embed_store(loaded, opened, batch_size=batch_size, on_progress=bar.update)
+    written = write_embeddings(embeddings, folder, overwrite=overwrite)
+    say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
+    next_command(f"brainlm report {model}")
+    return DONE

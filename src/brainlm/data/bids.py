@@ -1,0 +1,297 @@
+"""Whose recording a file is: entities in its name, the participants table, the repetition time in its sidecars.
+
+The signal itself is read in ``read.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from brainlm.data.recording import Phenotype
+from brainlm.errors import ConfigError, DataError
+
+ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "run": "run"}
+GROUPS = (*ENTITIES.values(), "site")
+SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id")
+MISSING_VALUES = frozenset({"", "n/a", "N/A", "NA", "NaN", "nan", "null"})
+SAME_TR_S = 1e-3  # two sources that round the same repetition time differently agree within a millisecond
+MAX_TR_S = 60.0  # no scanner is this slow: a larger number is in milliseconds
+
+
+@dataclass(frozen=True)
+class Entities:
+    """What a file's name says about its recording; what it does not say is empty."""
+
+    subject: str
+    session: str = ""
+    task: str = ""
+    run: str = ""
+    site: str = ""
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression of ``--pattern``, whose named groups say what is where in a path.
+
+    Raises:
+        ConfigError: it is no regular expression, or its groups are not those of ``GROUPS``.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"the pattern {pattern!r} is not a regular expression", found=str(error), remedy="correct --pattern"
+        ) from error
+    unknown = set(compiled.groupindex) - set(GROUPS)
+    if unknown or "subject" not in compiled.groupindex:
+        raise ConfigError(
+            f"the pattern {pattern!r} does not say what is where",
+            expected=f"named groups: subject, and any of {', '.join(GROUPS[1:])}",
+            found=", ".join(compiled.groupindex) or "no named group",
+            remedy=r"name the groups, such as (?P<subject>\d+)_(?P<run>\d+)",
+        )
+    return compiled
+
+
+def entities_of(path: Path, pattern: re.Pattern[str] | None = None) -> Entities:
+    """The entities in a file's name (``sub-01_ses-1_task-rest_run-02_...``), or what ``pattern`` finds in its path.
+
+    Raises:
+        DataError: no subject there.
+    """
+    if pattern is not None:
+        match = pattern.search(path.as_posix())
+        values = {name: value or "" for name, value in match.groupdict().items()} if match else {}
+    else:
+        values = {ENTITIES[key]: value for key, value in _key_values(path.name) if key in ENTITIES}
+    subject = values.pop("subject", "")
+    if not subject:
+        raise DataError(
+            f"{path}: whose recording this is cannot be told from its name",
+            expected="a name such as sub-01_ses-1_task-rest_run-02_timeseries.tsv"
+            if pattern is None
+            else f"a path that matches {pattern.pattern!r}",
+            found=path.name if pattern is None else path.as_posix(),
+            remedy=r"rename it, or say what is where with --pattern '(?P<subject>\d+)'",
+        )
+    return Entities(subject_id(subject), **values)
+
+
+def subject_id(text: str) -> str:
+    """The subject as stored: with ``sub-`` in front, so that ``01`` stays text wherever it is written."""
+    return f"sub-{text.strip().removeprefix('sub-')}"
+
+
+def _key_values(name: str) -> list[tuple[str, str]]:
+    """The ``key-value`` pairs of a BIDS-like name."""
+    stem = name.split(".", 1)[0]
+    return [(part.split("-", 1)[0], part.split("-", 1)[1]) for part in stem.split("_") if "-" in part]
+
+
+@dataclass(frozen=True, eq=False)
+class Participants:
+    """The participants table, by subject.
+
+    ``contradictory`` holds the subjects who are there more than once with different values: nothing is known of them.
+    """
+
+    phenotypes: Mapping[str, Mapping[str, Phenotype]] = field(default_factory=dict)
+    site: Mapping[str, str] = field(default_factory=dict)
+    tr_s: Mapping[str, float] = field(default_factory=dict)
+    contradictory: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+    path: str = ""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Participants:
+        """The table in ``path``: tab separated, or comma separated if it ends in ``.csv``.
+
+        The columns ``site`` and ``tr`` (s) become the recordings' own; every other column is a phenotype: a number
+        where all its values are numbers, else text.
+
+        Raises:
+            DataError: no such file, not UTF-8, no column of subjects, or a ``tr`` that is no number.
+        """
+        path = Path(path)
+        table = _read_participants(path)
+        table.index = pd.Index([subject_id(text) for text in table.pop(_subject_column(table, path))])
+        table = table[~table.reset_index().duplicated().to_numpy()]
+        contradictory = frozenset(table.index[table.index.duplicated()])
+        table = table[~table.index.isin(contradictory)]
+        subjects = [str(subject) for subject in table.index]
+        sites = dict(zip(subjects, table.pop("site"), strict=True)) if "site" in table else {}
+        repetition_times = dict(zip(subjects, table.pop("tr"), strict=True)) if "tr" in table else {}
+        columns = {str(name): _typed(table[name]) for name in table}
+        return cls(
+            phenotypes={
+                subject: {name: values[row] for name, values in columns.items()} for row, subject in enumerate(subjects)
+            },
+            site={subject: site for subject, site in sites.items() if site not in MISSING_VALUES},
+            tr_s={
+                subject: seconds(tr, f"{path}, participant {subject}")
+                for subject, tr in repetition_times.items()
+                if tr not in MISSING_VALUES
+            },
+            contradictory=contradictory,
+            columns=tuple(columns),
+            path=str(path),
+        )
+
+
+def _read_participants(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(f"no participants table at {path}", remedy="correct --participants")
+    try:
+        # Text throughout, so that a subject called 007 stays one.
+        table = pd.read_csv(
+            path,
+            sep="," if path.suffix.lower() == ".csv" else "\t",
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+        )
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the participants table {path} is not in UTF-8",
+            expected="text in UTF-8, with or without a byte-order mark",
+            found=f"{error.reason} at byte {error.start + 1}",
+            remedy="save it as UTF-8 (in a spreadsheet program: 'CSV UTF-8' or 'Unicode UTF-8')",
+        ) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(
+            f"the participants table {path} cannot be read",
+            expected="a header and a line a participant, tab separated (comma separated in a .csv)",
+            found=str(error),
+            remedy="repair the table",
+        ) from error
+    # A cell may be NaN only where a line is shorter than the header.
+    return table.fillna("").apply(lambda column: column.str.strip())
+
+
+def _subject_column(table: pd.DataFrame, path: Path) -> str:
+    for name in SUBJECT_COLUMNS:
+        if name in table:
+            return name
+    raise DataError(
+        f"the participants table {path} has no column of subjects",
+        expected=f"a column {' or '.join(SUBJECT_COLUMNS)}",
+        found=f"columns {', '.join(map(str, table.columns))}",
+        remedy="rename the column of subjects to participant_id (and separate columns by tabs)",
+    )
+
+
+def _typed(column: pd.Series) -> list[Phenotype]:
+    """The column's values, as numbers if all that are there are finite numbers; None where missing."""
+    present = column[~column.isin(MISSING_VALUES)]
+    numbers = pd.to_numeric(present, errors="coerce")
+    numeric = numbers.notna().all() and not numbers.isin([math.inf, -math.inf]).any()
+    return [None if text in MISSING_VALUES else float(text) if numeric else text for text in column]
+
+
+def seconds(value: object, source: str) -> float:
+    """``value`` as a repetition time in seconds.
+
+    Raises:
+        DataError: not a positive number, or so large that it must be milliseconds.
+    """
+    try:
+        tr = float(str(value))
+    except ValueError:
+        tr = math.nan
+    if not 0 < tr <= MAX_TR_S:
+        raise DataError(
+            f"{source}: the repetition time is not usable",
+            expected="a positive number of seconds",
+            found=repr(value),
+            remedy=f"give seconds: {tr / 1000:g}" if tr > MAX_TR_S and math.isfinite(tr) else "correct it",
+        )
+    return tr
+
+
+def repetition_time(
+    path: Path, entities: Entities, *, tr: float | None, participants: Participants, sidecars: Sidecars
+) -> float:
+    """The recording's TR in seconds, from the argument, the file's sidecar or the participants table.
+
+    Raises:
+        DataError: none of them has it, or two of them contradict each other. It is never guessed.
+    """
+    sources: dict[str, float] = {}
+    if tr is not None:
+        sources["--tr"] = tr
+    sidecar = sidecars.find(path)
+    if sidecar is not None:
+        sources[str(sidecar)] = seconds(sidecars.content(sidecar)["RepetitionTime"], str(sidecar))
+    if entities.subject in participants.tr_s:
+        sources[participants.path] = participants.tr_s[entities.subject]
+    if not sources:
+        raise DataError(
+            f"{path}: the repetition time is unknown",
+            expected="--tr, a column tr in the participants table, or RepetitionTime in a JSON sidecar",
+            found="none of them",
+            remedy="give it in seconds with --tr",
+        )
+    if max(sources.values()) - min(sources.values()) > SAME_TR_S:
+        raise DataError(
+            f"{path}: two sources contradict each other about the repetition time",
+            expected="one value",
+            found=", ".join(f"{value:g} s in {name}" for name, value in sources.items()),
+            remedy="correct the one that is wrong",
+        )
+    return next(iter(sources.values()))
+
+
+class Sidecars:
+    """The JSON files beside and above the tables; each is looked for and read once."""
+
+    def __init__(self) -> None:
+        self._inherited: dict[Path, list[Path]] = {}
+        self._contents: dict[Path, Mapping[str, object]] = {}
+
+    def find(self, path: Path) -> Path | None:
+        """The file that gives a table's RepetitionTime: of the same name, or the nearest inherited ``*_bold.json``.
+
+        As in BIDS, a ``*_bold.json`` in the table's folder or one above applies when the table's name has all its
+        entities. The search ends at the folder with ``dataset_description.json``, or three folders up
+        (dataset/subject/session/func).
+        """
+        own = set(_key_values(path.name))
+        candidates = [path.with_name(path.name.split(".", 1)[0] + ".json")]
+        for folder in (path.parent, *path.parent.parents[:3]):
+            applicable = [item for item in self._in_folder(folder) if set(_key_values(item.name)) <= own]
+            candidates += sorted(applicable, key=lambda item: -len(_key_values(item.name)))
+            if (folder / "dataset_description.json").is_file():
+                break
+        return next((item for item in candidates if "RepetitionTime" in self.content(item)), None)
+
+    def content(self, path: Path) -> Mapping[str, object]:
+        """The file's entries; none if there is no such file.
+
+        Raises:
+            DataError: it is not JSON.
+        """
+        if path not in self._contents:
+            self._contents[path] = _read_json(path) if path.is_file() else {}
+        return self._contents[path]
+
+    def _in_folder(self, folder: Path) -> list[Path]:
+        if folder not in self._inherited:
+            self._inherited[folder] = sorted({*folder.glob("bold.json"), *folder.glob("*_bold.json")})
+        return self._inherited[folder]
+
+
+def _read_json(path: Path) -> Mapping[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the sidecar {path} cannot be read", expected="JSON", found=str(error), remedy="repair the file"
+        ) from error
+    return content if isinstance(content, dict) else {}

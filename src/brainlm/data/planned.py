@@ -1,0 +1,217 @@
+"""Recordings of which all but the signal is known -> a store, one signal in memory at a time.
+
+Every source ends here: tables in ``importing.py``, ready-made data sets in ``sources.py``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from brainlm.data.parcels import Parcels
+from brainlm.data.read import Signal
+from brainlm.data.recording import Phenotype, Recording, recording_name
+from brainlm.data.shards import StoredType
+from brainlm.data.splits import SplitRule, assign_splits
+from brainlm.data.store_writer import StoreWriter
+from brainlm.errors import DataError, Failure
+
+ATLAS_IMAGE = "atlas.nii.gz"  # in the store's folder: the label image, for brain maps
+
+Progress = Callable[[int, int, str], None]  # recordings done, of how many, the name of the last one
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRecording:
+    """A recording of which all but the signal is known; ``load`` reads that when its turn comes."""
+
+    load: Callable[[], Signal]
+    subject: str
+    tr: float
+    session: str = ""
+    task: str = ""
+    run: str = ""
+    site: str = ""
+    source: str = ""
+    path: str = ""
+    phenotypes: Mapping[str, Phenotype] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Where the user finds it: its path, or what the source calls it."""
+        return self.path or self.source
+
+    @property
+    def name(self) -> str:
+        """The recording's name within the store."""
+        return recording_name(self.subject, self.session, self.task, self.run)
+
+    def read(self, atlas: str) -> tuple[Recording, Signal]:
+        """The recording with its signal, and what was done to the signal."""
+        signal = self.load()
+        recording = Recording(
+            signal.bold,
+            self.tr,
+            self.subject,
+            session=self.session,
+            task=self.task,
+            run=self.run,
+            site=self.site,
+            atlas=atlas,
+            source=self.source,
+            phenotypes=self.phenotypes,
+        )
+        return recording, signal
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import did: how much is in the store, what was left out and why, and what the user should know."""
+
+    store: Path
+    num_recordings: int
+    num_subjects: int
+    num_per_split: Mapping[str, int]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def write_store(
+    out: str | Path,
+    planned: Iterable[PlannedRecording],
+    *,
+    parcels: Parcels,
+    atlas: str,
+    phenotypes: Sequence[str] = (),
+    split: SplitRule | None = None,
+    dtype: StoredType = "float32",
+    source: Mapping[str, str] | None = None,
+    failures: Sequence[Failure] = (),
+    notes: Sequence[str] = (),
+    atlas_image: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ImportSummary:
+    """Read the planned recordings one by one, in the order of their names, and write them as the store ``out``.
+
+    Raises:
+        DataError: none of them could be read, or the store cannot be written.
+    """
+    split = split or SplitRule()
+    chosen, duplicates = _without_duplicates(planned)
+    failed = [*failures, *duplicates]
+    if not chosen:
+        raise _nothing_left(failed)
+    split_of = dict(zip((plan.name for plan in chosen), assign_splits(_people(chosen), split), strict=True))
+    stored: list[_Stored] = []
+    writer = StoreWriter(
+        out,
+        parcels,
+        atlas=atlas,
+        dtype=dtype,
+        split_rule=split,
+        phenotypes=phenotypes,
+        source={**(source or {}), **({"notes": "\n".join(notes)} if notes else {})},
+        overwrite=overwrite,
+    )
+    with writer:
+        for number, plan in enumerate(chosen, start=1):
+            recording = None
+            try:
+                recording, signal = plan.read(atlas)
+                writer.add(recording, split=split_of[plan.name])
+                stored.append(_Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered))
+            except DataError as error:
+                # What the disk refuses ends the import; what is wrong with one recording does not.
+                if recording is not None and isinstance(error.__cause__, OSError):
+                    raise
+                failed.append(Failure.from_error(plan.origin, error))
+            if progress is not None:
+                progress(number, len(chosen), plan.name)
+        if not stored:
+            raise _nothing_left(failed)
+        for failure in failed:
+            writer.exclude(failure)
+    if atlas_image is not None:
+        shutil.copyfile(atlas_image, Path(out) / ATLAS_IMAGE)
+    return ImportSummary(
+        store=Path(out),
+        num_recordings=len(stored),
+        num_subjects=len({item.plan.subject for item in stored}),
+        num_per_split=dict(sorted(Counter(split_of[item.plan.name] for item in stored).items())),
+        failures=tuple(failed),
+        notes=(*notes, *_notes_on_signals(stored)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    plan: PlannedRecording
+    num_without_signal: int
+    transposed: bool
+    reordered: bool
+
+
+def _without_duplicates(
+    planned: Iterable[PlannedRecording],
+) -> tuple[list[PlannedRecording], list[Failure]]:
+    """The recordings sorted by name; of several with one name the first, and a failure for each other one."""
+    chosen: dict[str, PlannedRecording] = {}
+    duplicates = []
+    for plan in sorted(planned, key=lambda plan: (plan.subject, plan.session, plan.task, plan.run, plan.source)):
+        first = chosen.setdefault(plan.name, plan)
+        if first is not plan:
+            duplicates.append(
+                Failure(
+                    plan.origin,
+                    f"{plan.name} is there twice: {first.origin} was kept, {plan.origin} left out",
+                    "leave one of them out, or tell them apart by session, task or run (--pattern)",
+                )
+            )
+    return list(chosen.values()), duplicates
+
+
+def _people(planned: Sequence[PlannedRecording]) -> pd.DataFrame:
+    """A row a recording, with all columns that a split rule may name."""
+    return pd.DataFrame(
+        [
+            {**plan.phenotypes, "subject": plan.subject, "session": plan.session, "task": plan.task, "site": plan.site}
+            for plan in planned
+        ]
+    )
+
+
+def _nothing_left(failures: Sequence[Failure]) -> DataError:
+    return DataError(
+        "no input could be used, so no store was written",
+        expected="at least one recording",
+        found=f"{len(failures)} failed; the first: {failures[0].reason}" if failures else "no recording",
+        remedy=failures[0].remedy if failures else "give the folder with the parcellated time series",
+    )
+
+
+def _notes_on_signals(stored: Sequence[_Stored]) -> list[str]:
+    notes = []
+    repetition_times = Counter(item.plan.tr for item in stored)
+    if len(repetition_times) > 1:
+        counts = ", ".join(f"{tr:g} s ({number})" for tr, number in sorted(repetition_times.items()))
+        notes.append(f"{len(repetition_times)} repetition times, kept as they are: {counts}")
+    affected = [item.num_without_signal for item in stored if item.num_without_signal]
+    if affected:
+        notes.append(
+            f"{sum(affected)} parcels in {len(affected)} recordings are constant or missing: no signal, stored as NaN"
+        )
+    if num_transposed := sum(item.transposed for item in stored):
+        notes.append(f"{num_transposed} tables had parcels in rows and were transposed")
+    if num_reordered := sum(item.reordered for item in stored):
+        notes.append(f"{num_reordered} tables had another order of parcels, by their headers, and were reordered")
+    return notes
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")

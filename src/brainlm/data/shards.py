@@ -1,0 +1,202 @@
+"""The Arrow layout of a store: which columns a row has, how rows become record batches, how buffers become arrays.
+
+The layout is that of a Hugging Face ``datasets`` folder, so that ``datasets.load_from_disk`` opens a store without this
+package. Reading needs pyarrow only. What a store means is in ``store.py``; how it gets written safely in
+``store_writer.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from jaxtyping import Float, Float32, Int64
+
+from brainlm.data.recording import Phenotype
+from brainlm.data.statistics import RecordingStatistics
+from brainlm.errors import DataError
+
+StoredType = Literal["float32", "float16"]
+PhenotypeType = Literal["float64", "string"]
+
+KEY_COLUMNS = ("subject", "session", "task", "run")
+TEXT_COLUMNS = (*KEY_COLUMNS, "site", "source", "split")
+FIXED_COLUMNS = (*KEY_COLUMNS, "site", "tr", "num_timepoints", "source", "split")
+STATISTICS_COLUMNS = ("parcel_median", "parcel_mean", "parcel_std")
+RESERVED_COLUMNS = frozenset({"bold", *FIXED_COLUMNS, *STATISTICS_COLUMNS})
+
+STATE_FILE = "state.json"  # with dataset_info.json, what `datasets.load_from_disk` looks for
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One recording, ready to be stored: the signal in its stored type and a value per column."""
+
+    bold: Float[np.ndarray, "T P"]
+    values: Mapping[str, str | float | int]
+    phenotypes: Mapping[str, Phenotype]
+    statistics: RecordingStatistics
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What decides the Arrow schema: the number of parcels, the stored type and the phenotype columns' types."""
+
+    num_parcels: int
+    dtype: StoredType
+    phenotypes: Mapping[str, PhenotypeType]
+
+    def features(self) -> Any:
+        """The ``datasets.Features`` of a row."""
+        from datasets import Array2D, Features, List, Value  # half a second to import, and only writers need it
+
+        columns: dict[str, Any] = {"bold": Array2D(shape=(None, self.num_parcels), dtype=self.dtype)}
+        types = {"tr": "float64", "num_timepoints": "int64"}
+        columns |= {name: Value(types.get(name, "string")) for name in FIXED_COLUMNS}
+        columns |= {name: Value(kind) for name, kind in self.phenotypes.items()}
+        columns |= {name: List(Value("float32"), length=self.num_parcels) for name in STATISTICS_COLUMNS}
+        return Features(columns)
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with the metadata by which ``datasets`` recognises its features."""
+        return self.features().arrow_schema
+
+
+def encode(rows: Sequence[Row], schema: pa.Schema) -> pa.RecordBatch:
+    """The rows as one record batch; the signals go from numpy buffer to Arrow buffer, never through Python floats."""
+    columns: dict[str, pa.Array] = {"bold": _encode_bold([row.bold for row in rows], schema.field("bold").type)}
+    for name in FIXED_COLUMNS:
+        columns[name] = pa.array([row.values[name] for row in rows], type=schema.field(name).type)
+    for name, part in zip(STATISTICS_COLUMNS, ("median", "mean", "std"), strict=True):
+        flat = np.concatenate([getattr(row.statistics, part)[0] for row in rows])
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=schema.field(name).type)
+    for name in schema.names:
+        if name not in columns:
+            columns[name] = encode_phenotype([row.phenotypes.get(name) for row in rows], schema.field(name).type)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _encode_bold(signals: Sequence[np.ndarray], kind: pa.ExtensionType) -> pa.ExtensionArray:
+    num_parcels = signals[0].shape[1]
+    lengths = [len(signal) for signal in signals]
+    values = pa.array(np.concatenate(signals).reshape(-1))
+    points = pa.ListArray.from_arrays(np.arange(sum(lengths) + 1, dtype=np.int32) * np.int32(num_parcels), values)
+    recordings = pa.ListArray.from_arrays(np.cumsum([0, *lengths], dtype=np.int32), points)
+    return pa.ExtensionArray.from_storage(kind, recordings)
+
+
+def encode_phenotype(values: Sequence[Phenotype], kind: pa.DataType) -> pa.Array:
+    """A phenotype column; missing is null. A column of text spells numbers out, a column of numbers drops text."""
+    if pa.types.is_string(kind):
+        return pa.array([None if is_missing(value) else _as_text(value) for value in values], type=kind)
+    numbers = [None if value is None or isinstance(value, str) else float(value) for value in values]
+    return pa.array(numbers, type=kind, from_pandas=True)  # NaN becomes null
+
+
+def is_missing(value: Phenotype) -> bool:
+    """True for None, the empty string and NaN."""
+    return value is None or value == "" or value != value
+
+
+def _as_text(value: Phenotype) -> str:
+    if isinstance(value, str):
+        return value
+    assert value is not None
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def write_dataset_info(folder: Path, layout: Layout) -> None:
+    """``dataset_info.json``, which tells ``datasets`` the features."""
+    from datasets import DatasetInfo
+
+    DatasetInfo(features=layout.features()).write_to_directory(str(folder), pretty_print=True)
+
+
+def dataset_state(shards: Sequence[Mapping[str, Any]]) -> str:
+    """The text of ``state.json``, which tells ``datasets`` the shards."""
+    checksums = "".join(shard["sha256"] for shard in shards)
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": shard["file"]} for shard in shards],
+        "_fingerprint": hashlib.sha256(checksums.encode()).hexdigest()[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    return json.dumps(state, indent=2) + "\n"
+
+
+def open_shard(path: Path) -> pa.Table:
+    """The shard as a memory-mapped table: nothing is read until it is looked at.
+
+    Raises:
+        DataError: the file is not a whole Arrow stream.
+    """
+    try:
+        return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"the shard {path} cannot be read",
+            expected="a whole Arrow stream",
+            found=str(error).splitlines()[0],
+            remedy="restore the file from a copy, or import the recordings again",
+        ) from error
+
+
+class Shards:
+    """All shards of a store in one numbering of rows, signals and statistics as views on the memory-mapped buffers."""
+
+    def __init__(self, tables: Sequence[pa.Table], *, num_parcels: int) -> None:
+        self.num_parcels = num_parcels
+        self._table = pa.concat_tables(tables)
+        self._signals: list[np.ndarray] = []  # per record batch, all values of its recordings
+        self._statistics: list[list[np.ndarray]] = []  # per record batch, three times (rows, P)
+        self._batch_of: list[int] = []
+        self._row_in_batch: list[int] = []
+        self._offset_of: list[int] = []
+        lengths = []
+        for number, batch in enumerate(self._table.to_batches()):
+            bold = batch.column("bold")
+            storage = bold.storage if isinstance(bold, pa.ExtensionArray) else bold
+            self._signals.append(storage.values.values.to_numpy(zero_copy_only=True))
+            self._statistics.append([self._matrix(batch.column(name)) for name in STATISTICS_COLUMNS])
+            first_point = storage.offsets.to_numpy(zero_copy_only=True).astype(np.int64)
+            self._batch_of += [number] * len(batch)
+            self._row_in_batch += range(len(batch))
+            self._offset_of += (first_point[:-1] * num_parcels).tolist()
+            lengths.append(np.diff(first_point))
+        self.num_timepoints: Int64[np.ndarray, "N"] = np.concatenate(lengths)
+
+    def __len__(self) -> int:
+        return len(self._offset_of)
+
+    def bold(self, row: int) -> Float[np.ndarray, "T P"]:
+        """The signal of a row: a read-only view, no copy."""
+        start = self._offset_of[row]
+        length = int(self.num_timepoints[row])
+        flat = self._signals[self._batch_of[row]][start : start + length * self.num_parcels]
+        return flat.reshape(length, self.num_parcels)
+
+    def metadata(self) -> pd.DataFrame:
+        """Every column but the signals and statistics."""
+        names = [name for name in self._table.column_names if name not in ("bold", *STATISTICS_COLUMNS)]
+        return self._table.select(names).to_pandas()
+
+    def statistics(self, rows: Iterable[int]) -> RecordingStatistics:
+        """The statistics of these rows (copies)."""
+        places = [(self._statistics[self._batch_of[row]], self._row_in_batch[row]) for row in rows]
+        empty = np.empty((0, self.num_parcels), np.float32)
+        return RecordingStatistics(
+            *(np.stack([parts[k][row] for parts, row in places]) if places else empty for k in range(3))
+        )
+
+    def _matrix(self, column: pa.FixedSizeListArray) -> Float32[np.ndarray, "N P"]:
+        return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.num_parcels)

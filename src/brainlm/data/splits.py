@@ -1,0 +1,238 @@
+"""Which subject is for training, which for validation, which for testing: decided once, by subject or by group.
+
+The decision is a hash, so that it does not depend on the order of the recordings, and stays when subjects are added.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from brainlm.errors import ConfigError, DataError
+
+SPLITS = ("train", "validation", "test")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How subjects are divided.
+
+    Args:
+        validation: fraction of subjects for validation.
+        test: fraction of subjects for testing.
+        seed: another seed gives another division.
+        group: column whose members stay together (family, or site); a subject without a value is its own group.
+        stratify: column of categories whose proportions are kept in every split.
+        hold_out: per column, values whose subjects all go to the test split; the fractions divide the others.
+
+    Raises:
+        ConfigError: the fractions leave nothing to train on.
+    """
+
+    validation: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+    group: str | None = None
+    stratify: str | None = None
+    hold_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.validation < 0 or self.test < 0 or self.validation + self.test >= 1:
+            raise ConfigError(
+                "the fractions of the splits leave nothing to train on",
+                expected="validation and test of 0 or more, together below 1",
+                found=f"validation {self.validation}, test {self.test}",
+                remedy="choose smaller fractions",
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The rule as it stands in a store's manifest."""
+        return {
+            "rule": "quota per stratum, in hash order" if self.stratify else "hash",
+            "seed": self.seed,
+            "fractions": {"validation": self.validation, "test": self.test},
+            "columns": {"group": self.group, "stratify": self.stratify},
+            "held_out": {column: list(values) for column, values in self.hold_out.items()},
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> SplitRule:
+        """The rule that ``describe`` described."""
+        return cls(
+            **description["fractions"],
+            **description["columns"],
+            seed=description["seed"],
+            hold_out=description["held_out"],
+        )
+
+
+def bare_subject(subject: str) -> str:
+    """The subject's label without ``sub-``: both spellings are the same person."""
+    return str(subject).removeprefix("sub-")
+
+
+def assign_splits(people: pd.DataFrame, rule: SplitRule, *, existing: Mapping[str, str] | None = None) -> pd.Series:
+    """The split of every row: ``train``, ``validation`` or ``test``; rows of a subject, and of a group, agree.
+
+    Args:
+        people: a row a recording or a subject, with ``subject`` and the columns that the rule names.
+        rule: how to divide.
+        existing: splits already decided, by subject; they stay, and their whole group follows them.
+
+    Raises:
+        DataError: a column or held-out value is not there, a subject belongs to two groups, or ``existing`` puts
+            members of one group into different splits.
+    """
+    _check_columns(people, rule, is_first=existing is None)
+    unit_of_row = _units(people, rule)
+    units = pd.DataFrame({"unit": unit_of_row, "held_out": _held_out(people, rule)}, index=people.index)
+    units["stratum"] = people[rule.stratify].map(_text) if rule.stratify else ""
+    # The smallest of a unit's values, so that the order of the rows does not matter.
+    table = units.groupby("unit", sort=True).agg(held_out=("held_out", "any"), stratum=("stratum", "min"))
+    table["hash"] = [_uniform(rule.seed, unit) for unit in table.index]
+    decided = _existing_by_unit(people, unit_of_row, existing or {})
+    decided |= {unit: "test" for unit in table.index[table["held_out"]] if unit not in decided}
+    # Who is held out as a whole does not count towards the fractions of the others.
+    free = table[~table["held_out"]]
+    decided |= _by_quota(free, rule, decided) if rule.stratify else _by_hash(free, rule, decided)
+    splits = unit_of_row.map(decided).astype(object)
+    _warn_of_empty_splits(splits, rule)
+    return splits.rename("split")
+
+
+def _by_hash(table: pd.DataFrame, rule: SplitRule, decided: Mapping[str, str]) -> dict[str, str]:
+    def split(value: float) -> str:
+        if value < rule.test:
+            return "test"
+        return "validation" if value < rule.test + rule.validation else "train"
+
+    return {
+        unit: split(value)
+        for unit, value in zip(map(str, table.index), table["hash"], strict=True)
+        if unit not in decided
+    }
+
+
+def _by_quota(table: pd.DataFrame, rule: SplitRule, decided: Mapping[str, str]) -> dict[str, str]:
+    """Fill test, then validation, stratum by stratum in hash order.
+
+    What rounding gives or takes in one stratum is made up for in the next, so that many small strata do not add up to
+    an empty test split.
+    """
+    result: dict[str, str] = {}
+    num_seen = 0
+    num_wanted = {"test": 0, "validation": 0}
+    for _, stratum in table.groupby("stratum", sort=True):
+        num_seen += len(stratum)
+        units = list(stratum.sort_values("hash").index)
+        present = [decided[unit] for unit in units if unit in decided]
+        free = [unit for unit in units if unit not in decided]
+        for split, fraction in (("test", rule.test), ("validation", rule.validation)):
+            quota = int(num_seen * fraction + 0.5) - num_wanted[split]
+            num_wanted[split] += quota
+            num_missing = max(quota - present.count(split), 0)
+            result |= dict.fromkeys(free[:num_missing], split)
+            free = free[num_missing:]
+        result |= dict.fromkeys(free, "train")
+    return result
+
+
+def _units(people: pd.DataFrame, rule: SplitRule) -> pd.Series:
+    """What is never divided: the group where there is one, else the subject."""
+    subjects = people["subject"].map(bare_subject)
+    if rule.group is None:
+        return "subject\x1f" + subjects
+    groups = people[rule.group].map(_text)
+    named = groups[groups != ""]
+    groups_per_subject = named.groupby(subjects[named.index]).nunique()
+    if (groups_per_subject > 1).any():
+        subject = groups_per_subject.index[groups_per_subject > 1][0]
+        raise DataError(
+            f"subject {subject} belongs to more than one {rule.group}",
+            expected=f"one value of {rule.group} per subject",
+            found=", ".join(sorted(named[subjects[named.index] == subject].unique())),
+            remedy="mend the table, or choose another group column",
+        )
+    group_of_subject = named.groupby(subjects[named.index]).first()
+    groups = subjects.map(group_of_subject)
+    return ("group\x1f" + groups).where(groups.notna(), "subject\x1f" + subjects)
+
+
+def _held_out(people: pd.DataFrame, rule: SplitRule) -> pd.Series:
+    held_out = pd.Series(False, index=people.index)
+    for column, values in rule.hold_out.items():
+        held_out |= people[column].map(_text).isin([str(value) for value in values])
+    return held_out
+
+
+def _existing_by_unit(people: pd.DataFrame, units: pd.Series, existing: Mapping[str, str]) -> dict[str, str]:
+    known = {bare_subject(subject): split for subject, split in existing.items()}
+    decided: dict[str, str] = {}
+    for subject, unit in zip(people["subject"].map(bare_subject), units, strict=True):
+        split = known.get(subject)
+        if split is None:
+            continue
+        if decided.setdefault(unit, split) != split:
+            raise DataError(
+                f"the splits already decided divide {unit.replace(chr(31), ' ')}",
+                expected="one split for all its members",
+                found=f"{decided[unit]} and {split}",
+                remedy="import everything into a new store with this group column",
+            )
+    return decided
+
+
+def _check_columns(people: pd.DataFrame, rule: SplitRule, *, is_first: bool) -> None:
+    wanted = ["subject", *(name for name in (rule.group, rule.stratify) if name), *rule.hold_out]
+    missing = [name for name in wanted if name not in people.columns]
+    if missing:
+        raise DataError(
+            "the split rule names columns that are not there",
+            expected=", ".join(wanted),
+            found=f"no {', '.join(missing)} among {', '.join(map(str, people.columns))}",
+            remedy="add the columns to the participants table, or change the rule",
+        )
+    if not is_first:
+        return  # later additions need not contain every held-out value
+    for column, values in rule.hold_out.items():
+        present = sorted(set(people[column].map(_text)) - {""})
+        for value in values:
+            if str(value) not in present:
+                nearest = difflib.get_close_matches(str(value), present, n=3, cutoff=0.4) or present[:5]
+                raise DataError(
+                    f"nobody to hold out with {column} = {value}",
+                    expected=f"a value of the column {column}",
+                    found=f"nearest: {', '.join(nearest)}",
+                    remedy="correct the value of hold_out",
+                )
+
+
+def _warn_of_empty_splits(splits: pd.Series, rule: SplitRule) -> None:
+    for name, fraction in (("validation", rule.validation), ("test", rule.test)):
+        if fraction > 0 and len(splits) > 1 and not (splits == name).any():
+            logger.warning(
+                "no subject fell into the %s split; with few subjects, use a larger fraction or another seed", name
+            )
+
+
+def _text(value: object) -> str:
+    """A category as text; missing is empty, and 3.0 is 3 (a column with gaps turns integers into floats)."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _uniform(seed: int, unit: str) -> float:
+    """A number in [0, 1) that depends on nothing but the seed and the unit's name."""
+    digest = hashlib.blake2b(f"{seed}\x1f{unit}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,0 +1,187 @@
+"""A store: a folder of recordings, opened without reading them.
+
+Opening looks at the manifest and the tables of contents only; signals are views on memory-mapped Arrow buffers. How
+it is written is in ``store_writer.py``, the layout in ``shards.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int64
+
+from brainlm.data.atomic import replaced_for, temporary_for
+from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
+from brainlm.data.parcels import Parcels
+from brainlm.data.recording import Recording
+from brainlm.data.shards import FIXED_COLUMNS, Shards, open_shard
+from brainlm.data.statistics import RecordingStatistics
+from brainlm.data.store_appender import StoreAppender, append
+from brainlm.data.store_writer import StoreWriter
+from brainlm.errors import DataError
+
+__all__ = ["Manifest", "RecordingStatistics", "Store", "StoreAppender", "StoreWriter", "append"]
+
+
+class Store:
+    """Recordings of one atlas on disk; made by ``Store.open``, narrowed by ``select``.
+
+    Attributes:
+        path: the folder.
+        parcels: the table of the recordings' columns.
+        manifest: how the store came about.
+    """
+
+    def __init__(
+        self, path: Path, *, manifest: Manifest, parcels: Parcels, shards: Shards, rows: Int64[np.ndarray, "N"]
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.parcels = parcels
+        self._shards = shards
+        self._rows = rows
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> Store:
+        """The store at ``path``.
+
+        Args:
+            path: the folder that ``brainlm import`` wrote.
+            verify: also compare every shard with its checksum, which reads the whole store.
+
+        Raises:
+            DataError: it is not a store, not a whole one, not the one the manifest describes, or of a newer format.
+        """
+        path = Path(path).absolute()
+        _check_not_unfinished(path)
+        manifest = Manifest.read(path)
+        manifest.check_files(path, verify=verify)
+        parcels = Parcels.read(path / PARCELS_FILE)
+        tables = [open_shard(path / shard["file"]) for shard in manifest.shards]
+        shards = Shards(tables, num_parcels=len(parcels))
+        return cls(path, manifest=manifest, parcels=parcels, shards=shards, rows=np.arange(len(shards)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def num_parcels(self) -> int:
+        """P, the number of parcels."""
+        return len(self.parcels)
+
+    @cached_property
+    def num_timepoints(self) -> Int64[np.ndarray, "N"]:
+        """T of every recording."""
+        return self._shards.num_timepoints[self._rows]
+
+    def bold(self, index: SupportsIndex) -> Float[np.ndarray, "T P"]:
+        """The signal of a recording in its stored type: a read-only view on the file, no copy."""
+        return self._shards.bold(int(self._rows[index.__index__()]))
+
+    def __getitem__(self, index: SupportsIndex) -> Recording:
+        """The recording at ``index``, its signal copied and float32."""
+        if not -len(self) <= index.__index__() < len(self):
+            raise IndexError(f"recording {index} of {len(self)}")
+        row: dict[str, Any] = {str(name): value for name, value in self._metadata.iloc[index.__index__()].items()}
+        phenotypes = {
+            name: None if pd.isna(value) else value for name, value in row.items() if name not in FIXED_COLUMNS
+        }
+        return Recording(
+            bold=np.array(self.bold(index), dtype=np.float32),
+            tr=float(row["tr"]),
+            atlas=self.manifest.atlas,
+            phenotypes=phenotypes,
+            **{name: row[name] for name in ("subject", "session", "task", "run", "site", "source")},
+        )
+
+    @property
+    def metadata(self) -> pd.DataFrame:
+        """One row a recording: subject, session, task, run, site, tr (s), num_timepoints, source, split, phenotypes."""
+        return self._metadata.copy(deep=False)
+
+    @cached_property
+    def _metadata(self) -> pd.DataFrame:
+        return self._shards.metadata().iloc[self._rows].reset_index(drop=True)
+
+    @cached_property
+    def statistics(self) -> RecordingStatistics:
+        """Median, mean and standard deviation per recording and parcel; NaN for parcels without signal."""
+        return self.statistics_of(np.arange(len(self)))
+
+    def statistics_of(self, indices: Sequence[int] | Int64[np.ndarray, "M"]) -> RecordingStatistics:
+        """The statistics of some recordings, without reading those of the others."""
+        return self._shards.statistics(self._rows[np.asarray(indices, dtype=np.int64)].tolist())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what is stored and which recordings are selected: equal means equal data in equal order."""
+        digest = hashlib.sha256(self.manifest.parcels_sha256.encode())
+        for shard in self.manifest.shards:
+            digest.update(shard["sha256"].encode())
+        digest.update(self._rows.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def select(self, **columns: Any) -> Store:
+        """The recordings whose metadata have the given value, or one of the given values, in every column named.
+
+        ``store.select(split="train", site=["NYU", "USM"])``. The order of the recordings stays.
+
+        Raises:
+            DataError: no such column, or a value that no recording of this store has there.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for column, wanted in columns.items():
+            if column not in self._metadata:
+                raise _unknown(f"the store has no column {column}", column, [str(name) for name in self._metadata])
+            values = [wanted] if isinstance(wanted, str) or np.ndim(wanted) == 0 else list(wanted)
+            present = self._metadata[column]
+            for value in values:
+                if not (present == value).any():
+                    names = sorted({str(item) for item in present.dropna().unique()})
+                    raise _unknown(f"no recording has {column} = {value}", str(value), names)
+            keep &= present.isin(values).to_numpy()
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, indices: Sequence[int] | Int64[np.ndarray, "M"]) -> Store:
+        """The recordings at these positions, in this order."""
+        rows = self._rows[np.asarray(indices, dtype=np.int64)]
+        return Store(self.path, manifest=self.manifest, parcels=self.parcels, shards=self._shards, rows=rows)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}: {len(self)} recordings, {self.num_parcels} parcels, {self.manifest.atlas})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process maps the files again; nothing of the signals travels.
+        return (_reopen, (self.path, self._rows))
+
+
+def _reopen(path: Path, rows: np.ndarray) -> Store:
+    return Store.open(path).take(rows)
+
+
+def _check_not_unfinished(path: Path) -> None:
+    for leftover in (temporary_for(path), replaced_for(path)):
+        if not path.exists() and leftover.exists():
+            raise DataError(
+                f"the store {path} is not there: writing it was interrupted, or goes on",
+                expected=f"a folder with {MANIFEST_FILE}",
+                found=f"{leftover}",
+                remedy="wait for the process that writes it, or run the import again",
+            )
+
+
+def _unknown(problem: str, wanted: str, names: Sequence[str]) -> DataError:
+    nearest = difflib.get_close_matches(wanted, names, n=3, cutoff=0.4) or list(names[:5])
+    return DataError(
+        problem,
+        expected="one of the names or values in store.metadata",
+        found=f"nearest: {', '.join(nearest) or 'none at all'}",
+        remedy="correct the spelling; `brainlm inspect` lists what is there",
+    )

@@ -1,0 +1,1 @@
+"""Scores on held-out subjects, unclipped, with their uncertainty, beside the baselines on the same masks."""

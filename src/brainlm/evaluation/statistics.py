@@ -1,0 +1,68 @@
+"""How sure one can be: the bootstrap over subjects of any statistic of sums that add over subjects.
+
+Subjects, not values or windows, are what a study draws anew. What the sums are is in ``metrics.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate from all subjects and its percentile interval; None where undefined or not to be had."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectBootstrap:
+    """Resamples of subjects, drawn once and used for everything that is to be compared.
+
+    Args:
+        counts_RS: how often each resample R contains each subject S.
+        confidence: of the intervals, such as 0.95.
+    """
+
+    counts_RS: Int64[np.ndarray, "R S"]
+    confidence: float = 0.95
+
+    @classmethod
+    def draw(cls, num_subjects: int, *, num_bootstrap: int, seed: int, confidence: float = 0.95) -> SubjectBootstrap:
+        """``num_bootstrap`` resamples of as many subjects as there are, with replacement."""
+        shares = np.full(num_subjects, 1.0 / num_subjects)
+        counts_RS = np.random.default_rng(seed).multinomial(num_subjects, shares, size=num_bootstrap)
+        return cls(counts_RS, confidence)
+
+    def interval(self, sums_SK: Float64[np.ndarray, "S K"], statistic: Statistic) -> Interval:
+        """``statistic`` of the summed rows, with its interval.
+
+        ``statistic`` maps (..., K) to (...). With one subject there is nothing to resample: the limits are None.
+        """
+        return self._interval(statistic(sums_SK.sum(axis=0)), statistic(self.counts_RS @ sums_SK))
+
+    def difference(
+        self, sums_SK: Float64[np.ndarray, "S K"], others_SK: Float64[np.ndarray, "S K"], statistic: Statistic
+    ) -> Interval:
+        """The statistic of one method minus that of another, both on the same resamples."""
+        value = statistic(sums_SK.sum(axis=0)) - statistic(others_SK.sum(axis=0))
+        values_R = statistic(self.counts_RS @ sums_SK) - statistic(self.counts_RS @ others_SK)
+        return self._interval(value, values_R)
+
+    def _interval(self, value: np.ndarray, values_R: np.ndarray) -> Interval:
+        finite_R = values_R[np.isfinite(values_R)]
+        if not np.isfinite(value):
+            return Interval(None, None, None)
+        if self.counts_RS.shape[1] < 2 or len(finite_R) == 0:
+            return Interval(float(value), None, None)
+        tail = (1.0 - self.confidence) / 2.0
+        low, high = np.quantile(finite_R, [tail, 1.0 - tail])
+        return Interval(float(value), float(low), float(high))

@@ -1,0 +1,1 @@
+"""A trained model in use: its checkpoint folder, and what it makes of recordings and stores."""

@@ -1,0 +1,207 @@
+"""Builds the report: reads the run folder, has the sections made, and writes one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from brainlm.errors import DataError
+from brainlm.report import provenance, score_sections, sections
+from brainlm.report.blocks import Section
+from brainlm.report.brain_maps import choose_brain
+from brainlm.report.evaluation_file import Evaluation
+from brainlm.report.run_folder import RunFolder
+from brainlm.report.sentences import (
+    VERDICT_MARKS,
+    bounds,
+    counted,
+    duration,
+    headline,
+    method_note,
+    number,
+    parameters,
+    tally,
+)
+
+REPORT_NAME = "report.html"
+Progress = Callable[[int, int, str], None]
+
+
+def build_report(
+    run: Path, *, out: Path | None = None, colour_by: str | None = None, on_progress: Progress | None = None
+) -> Path:
+    """Write the report of the RUN folder to ``out`` (default: ``report.html`` in it) and return its path.
+
+    Same files, same bytes. An existing report is replaced whole.
+
+    Args:
+        run: the folder `brainlm pretrain --out` wrote; whatever else is missing in it is said in the page.
+        out: where the page goes.
+        colour_by: the metadata column that colours the embeddings; default: the first phenotype with 2 to 10 levels.
+        on_progress: called with (steps done, steps in all, what comes next).
+
+    Raises:
+        DataError: no run folder, a damaged file in it, or ``out`` cannot be written.
+        AtlasError: the label image or the parcels table is damaged.
+        ConfigError: ``colour_by`` is not a column of the embeddings.
+    """
+    steps = ("reading", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "writing")
+
+    def tell(step: str) -> None:
+        if on_progress is not None:
+            on_progress(steps.index(step), len(steps), step)
+
+    tell("reading")
+    folder = RunFolder.read(run)
+    marks = score_sections.marks_of(folder)
+    makers: dict[str, Callable[[], Section]] = {
+        "training": lambda: sections.training(folder),
+        "examples": lambda: sections.examples(folder, marks),
+        "masks": lambda: score_sections.masks(folder, marks),
+        "parcels": lambda: sections.parcels(folder, brain),
+        "forecasting": lambda: score_sections.forecasting(folder, marks),
+        "embeddings": lambda: sections.embedding_map(folder, colour_by),
+        "attention": lambda: sections.attention(folder, brain),
+    }
+    brain = choose_brain(folder.parcels, folder.atlas)
+    made = []
+    for step, make in makers.items():
+        tell(step)
+        made.append(make())
+    tell("writing")
+    return _write(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
+
+
+def _render(run: RunFolder, made: list[Section]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["code"] = _code
+    source = files("brainlm.report").joinpath("template.html").read_text(encoding="utf-8")
+    evaluation = run.evaluation
+    settings = evaluation.settings if evaluation is not None else {}
+    return environment.from_string(source).render(
+        title=run.path.resolve().name,
+        summary=summary(run),
+        glance=glance(run),
+        provenance=provenance.describe(run.provenance or {}, settings),
+        no_provenance=None if run.provenance is not None else run.missing("provenance"),
+        config=run.config,
+        no_config=run.missing("config"),
+        sections=made,
+        notes=_method_notes(evaluation) if evaluation is not None else (),
+        next_steps=next_steps(run),
+        confidence=evaluation.confidence_percent if evaluation is not None else "95 %",
+    )
+
+
+def summary(run: RunFolder) -> tuple[str, ...]:
+    """What was run on what and what came out, as sentences; a loss is called a loss."""
+    return tuple(sentence for sentence in (_what_was_run(run), *_what_came_out(run)) if sentence)
+
+
+def _what_was_run(run: RunFolder) -> str:
+    preset = _preset(run)
+    count = _num_parameters(run)
+    wall_time = provenance.find(run.provenance, "Wall time")
+    known = ", ".join([f"preset “{preset}”"] * bool(preset) + [f"{parameters(count or 0)} parameters"] * bool(count))
+    text = f"A BrainLM masked autoencoder{f' ({known})' if known else ''} was pretrained"
+    epochs = run.log.num_epochs if run.log is not None else None
+    text += f" for {counted(epochs, 'epoch')}" if epochs else ""
+    text += f" in {duration(float(wall_time))}" if isinstance(wall_time, int | float) else ""
+    data = provenance.find(run.provenance, "Data")
+    return f"{text}. Data: {str(data).rstrip('.')}." if data else f"{text}."
+
+
+def _what_came_out(run: RunFolder) -> tuple[str, ...]:
+    if run.evaluation is None:
+        return ("It has not been evaluated: nothing is known yet of how well it does on people it has not seen.",)
+    return headline(run.evaluation), tally(run.evaluation)
+
+
+def _preset(run: RunFolder) -> str | None:
+    evaluated = run.evaluation.model.get("preset") if run.evaluation is not None else None
+    found = evaluated or provenance.find(run.provenance, "Preset")
+    return str(found) if found else None
+
+
+def _num_parameters(run: RunFolder) -> int | None:
+    evaluated = run.evaluation.model.get("num_parameters") if run.evaluation is not None else None
+    found = evaluated or provenance.find(run.provenance, "Parameters")
+    return int(found) if isinstance(found, int | float) else None
+
+
+def glance(run: RunFolder) -> tuple[tuple[str, str, str], ...]:
+    """Up to four (title, number, remark) for the strip below the summary."""
+    evaluation = run.evaluation
+    condition = evaluation.headline if evaluation is not None else None
+    if evaluation is None or condition is None or condition.model is None:
+        return ()
+    found = [(f"R², {condition.label}", number(condition.model.r2.value), bounds(condition.model.r2))]
+    if condition.baseline is not None and condition.difference is not None:
+        remark = f"{bounds(condition.difference, sign=True)} {VERDICT_MARKS[condition.verdict]}"
+        found.append(("minus the best baseline", number(condition.difference.value, sign=True), remark))
+    if "num_subjects" in evaluation.store:
+        split = evaluation.store.get("split", "")
+        title = "held-out subjects" if split == "test" else f"subjects ({split} split)"
+        recordings = evaluation.store.get("num_recordings")
+        remark = counted(int(recordings), "recording") if recordings is not None else ""
+        found.append((title, f"{int(evaluation.store['num_subjects']):,}", remark))
+    count = _num_parameters(run)
+    if count:
+        preset = _preset(run)
+        found.append(("parameters", parameters(count), f"preset {preset}" if preset else ""))
+    return tuple(found)
+
+
+def _method_notes(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    models = {m.name for condition in evaluation.conditions for m in condition.methods if m.is_model}
+    notes = ((name, method_note(name, is_model=name in models)) for name in evaluation.method_names)
+    return tuple((name, note) for name, note in notes if note)
+
+
+def next_steps(run: RunFolder) -> tuple[str, ...]:
+    """What to run next: what is missing first, then what follows from the result."""
+    verbs = {"evaluation": "brainlm evaluate RUN STORE", "embeddings": "brainlm embed RUN STORE"}
+    steps = [f"`{verb}`, then this report again" for part, verb in verbs.items() if getattr(run, part) is None]
+    condition = run.evaluation.headline if run.evaluation is not None else None
+    if condition is not None and condition.verdict in ("worse", "level"):
+        steps.append(
+            "The model is not ahead of a linear baseline: train longer or on more subjects (`brainlm pretrain "
+            "STORE --out RUN`), or start from the baseline: the Gaussian residual head, see the model page of the docs."
+        )
+    if run.embeddings is not None:
+        steps.append("`brainlm report RUN --colour_by COLUMN` colours the embeddings by another column.")
+    if run.parcels is not None and run.atlas is None:
+        steps.append(
+            "Copy the atlas's label image to RUN/atlas.nii.gz and build this page again for painted brain maps."
+        )
+    return tuple(steps)
+
+
+def _code(text: str) -> Markup:
+    """Escaped text with its `backticks` as code."""
+    pieces = str(escape(text)).split("`")
+    return Markup("".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces)))
+
+
+def _write(text: str, path: Path) -> Path:
+    # A reader never meets half a page: written beside, then renamed.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            "the report cannot be written",
+            found=f"{path}: {error.strerror or error}",
+            remedy="choose a file in a folder you may write to with --out, on a disk with space left",
+        ) from error
+    return path

@@ -1,0 +1,278 @@
+"""Reads what a RUN folder holds into frozen objects. Every part is optional; a damaged part is an error.
+
+A missing part is told to the reader of the page together with the verb that produces it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Float32
+
+from brainlm.data.parcels import Parcels
+from brainlm.errors import BrainLMError, DataError
+from brainlm.report.evaluation_file import Evaluation
+
+# part: (file in the RUN folder, how to get it)
+PARTS: Mapping[str, tuple[str, str]] = {
+    "provenance": ("provenance.json", "`brainlm pretrain STORE --out RUN` writes it"),
+    "config": ("config.yaml", "`brainlm pretrain STORE --out RUN` writes it"),
+    "parcels": ("parcels.tsv", "`brainlm pretrain STORE --out RUN` copies it from the store"),
+    "atlas": ("atlas.nii.gz", "copy the label image of the atlas to this name for painted brain maps"),
+    "log": ("logs/metrics.csv", "`brainlm pretrain STORE --out RUN` writes it"),
+    "evaluation": ("evaluation.json", "`brainlm evaluate RUN STORE` writes it"),
+    "examples": ("examples.npz", "`brainlm evaluate RUN STORE` writes it"),
+    "embeddings": ("embeddings.parquet", "`brainlm embed RUN STORE` writes it"),
+    "attention": ("attention.npz", "`brainlm embed RUN STORE` writes it"),
+}
+VECTORS = ("cls", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One logged quantity over training."""
+
+    steps: Float[np.ndarray, "N"]
+    values: Float[np.ndarray, "N"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingLog:
+    """Lightning's metrics.csv: sparse rows, one a logging event."""
+
+    table: pd.DataFrame
+
+    def curve(self, name: str) -> Curve:
+        """The rows that hold ``name``, by step; a step logged again after a resume counts once, the last time."""
+        if name not in self.table:
+            return Curve(steps=np.zeros(0), values=np.zeros(0))
+        rows = self.table[["step", name]].dropna().drop_duplicates("step", keep="last").sort_values("step")
+        return Curve(steps=rows["step"].to_numpy(np.float64), values=rows[name].to_numpy(np.float64))
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Epochs begun, None where the log does not tell."""
+        epochs = self.table["epoch"].dropna() if "epoch" in self.table else None
+        return int(epochs.max()) + 1 if epochs is not None and len(epochs) else None
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Optimiser steps in an epoch, None when no validation row tells it."""
+        if not {"epoch", "val_loss"} <= set(self.table):
+            return None
+        validated = self.table.dropna(subset=["val_loss", "epoch"]).groupby("epoch")["step"].max()
+        if validated.empty:
+            return None
+        # The last epoch may have been interrupted; the one before it is whole.
+        whole = -2 if len(validated) > 1 else -1
+        return float((validated.iloc[whole] + 1) / (validated.index[whole] + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Windows kept by ``brainlm evaluate``, in scaled units."""
+
+    signal: Float32[np.ndarray, "E P T"]
+    predicted: Float32[np.ndarray, "E P T"]
+    hidden: Bool[np.ndarray, "E P T"]
+    names: tuple[str, ...]
+    conditions: tuple[str, ...]
+    tr_s: Float[np.ndarray, "E"]
+    baseline: Float32[np.ndarray, "E P T"] | None
+    baseline_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """One row a recording: its metadata, and the CLS vector beside it. Rows with non-finite vectors are left out."""
+
+    metadata: pd.DataFrame
+    cls: Float[np.ndarray, "N D"]
+    num_left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class ClsAttention:
+    """Mean attention of the CLS token to each parcel; ``uniform`` is what equal attention would give."""
+
+    cls: Float[np.ndarray, "P"]
+    uniform: float
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """All parts of a RUN folder; None where a part is not there."""
+
+    path: Path
+    provenance: Mapping[str, Any] | None
+    config: str | None
+    parcels: Parcels | None
+    atlas: Path | None
+    log: TrainingLog | None
+    evaluation: Evaluation | None
+    examples: Examples | None
+    embeddings: Embeddings | None
+    attention: ClsAttention | None
+
+    @classmethod
+    def read(cls, path: str | Path) -> RunFolder:
+        """The parts found in ``path``.
+
+        Raises:
+            DataError: no such folder, a folder without any part, a damaged part, or parts that do not fit together.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise DataError(f"no run folder at {path}", remedy="give the folder that `brainlm pretrain --out` wrote")
+        parts = {name: _read(path, name) for name in PARTS}
+        if all(part is None for part in parts.values()):
+            raise DataError(
+                f"{path} is not a run folder",
+                expected=", ".join(file for file, _ in PARTS.values()),
+                found="none of these files",
+                remedy="give the folder that `brainlm pretrain --out` wrote",
+            )
+        run = cls(path=path, **parts)
+        run._require_same_parcels()
+        return run
+
+    def missing(self, part: str) -> str:
+        """The sentence that says that ``part`` is not there and how to get it."""
+        file, remedy = PARTS[part]
+        return f"{file} is not in the run folder: {remedy}."
+
+    def _require_same_parcels(self) -> None:
+        counts: dict[str, int] = {}
+        if self.parcels is not None:
+            counts["parcels.tsv"] = len(self.parcels)
+        if self.examples is not None:
+            counts["examples.npz"] = self.examples.signal.shape[1]
+        if self.attention is not None:
+            counts["attention.npz"] = len(self.attention.cls)
+        for condition in self.evaluation.conditions if self.evaluation else ():
+            for method in condition.methods:
+                if method.r2_per_parcel is not None:
+                    counts[f"evaluation.json ({condition.label}, {method.name})"] = len(method.r2_per_parcel)
+        if len(set(counts.values())) > 1:
+            raise DataError(
+                f"the files in {self.path} are about different parcels",
+                expected="the same number of parcels in every file",
+                found=", ".join(f"{file}: {count}" for file, count in counts.items()),
+                remedy="run `brainlm evaluate` and `brainlm embed` again with this run's own model",
+            )
+
+
+def _read(run: Path, part: str) -> Any:
+    file, remedy = PARTS[part]
+    if part == "log":
+        return _read_log(run, remedy)
+    path = run / file
+    if not path.exists():
+        return None
+    with _naming(path, remedy):
+        return _READERS[part](path)
+
+
+@contextmanager
+def _naming(path: Path, remedy: str) -> Iterator[None]:
+    """Turns whatever a library says about a damaged file into an error that names it."""
+    try:
+        yield
+    except BrainLMError:
+        raise
+    # AttributeError: the file holds a list or a number where a table of names was expected.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path.name} cannot be read",
+            found=f"{path}: {type(error).__name__}: {error}",
+            remedy=f"delete or replace it: {remedy}",
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"a JSON object is expected, this is a {type(content).__name__}")
+    return content
+
+
+def _read_log(run: Path, remedy: str) -> TrainingLog | None:
+    # A resumed run may have several; version_10 comes after version_9. An empty file is a run killed at once.
+    paths = sorted((run / "logs").glob("**/metrics.csv"), key=lambda path: _natural(str(path)))
+    tables = []
+    for path in paths:
+        if path.stat().st_size == 0:
+            continue
+        with _naming(path, remedy):
+            table = pd.read_csv(path)
+            if "step" not in table:
+                raise KeyError("column 'step'")
+            tables.append(table)
+    return TrainingLog(pd.concat(tables, ignore_index=True)) if tables else None
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(piece) if piece.isdigit() else 0, piece) for piece in re.split(r"(\d+)", text)]
+
+
+def _read_examples(path: Path) -> Examples:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    signal = arrays["signal"].astype(np.float32)
+    num_examples = len(signal)
+
+    def texts(name: str) -> tuple[str, ...]:
+        # One text for all examples or one an example.
+        values = np.atleast_1d(arrays.get(name, np.array("baseline")))
+        return tuple(str(value) for value in np.broadcast_to(values, num_examples))
+
+    baseline = arrays.get("baseline")
+    return Examples(
+        signal=signal,
+        predicted=arrays["predicted"].astype(np.float32),
+        hidden=arrays["hidden"].astype(bool),
+        names=texts("names"),
+        conditions=texts("condition"),
+        tr_s=np.broadcast_to(np.atleast_1d(arrays["tr"]).astype(np.float64), num_examples),
+        baseline=None if baseline is None else baseline.astype(np.float32),
+        baseline_names=texts("baseline_name"),
+    )
+
+
+def _read_embeddings(path: Path) -> Embeddings:
+    table = pd.read_parquet(path)
+    vectors = np.stack([np.asarray(row, dtype=np.float64) for row in table["cls"]])
+    finite = np.isfinite(vectors).all(axis=1)
+    metadata = table.drop(columns=[name for name in VECTORS if name in table])
+    return Embeddings(
+        metadata=metadata.iloc[np.flatnonzero(finite)].reset_index(drop=True),
+        cls=vectors[finite],
+        num_left_out=int((~finite).sum()),
+    )
+
+
+def _read_attention(path: Path) -> ClsAttention:
+    with np.load(path, allow_pickle=False) as file:
+        cls = file["cls_P"].astype(np.float64)
+        return ClsAttention(cls=cls, uniform=float(file["uniform_P"]) if "uniform_P" in file else 1 / len(cls))
+
+
+_READERS = {
+    "provenance": _read_json,
+    "config": lambda path: path.read_text(encoding="utf-8"),
+    "parcels": Parcels.read,
+    "atlas": lambda path: path,
+    "evaluation": lambda path: Evaluation.from_json(_read_json(path)),
+    "examples": _read_examples,
+    "embeddings": _read_embeddings,
+    "attention": _read_attention,
+}

@@ -1,0 +1,170 @@
+"""What happens beside the training itself: saving, so that nothing is lost, and showing how it goes.
+
+The state to resume from is Lightning's own, written whole or not at all; the model itself is written as a checkpoint
+folder (``inference/folder.py``) whenever the validation loss is the best so far.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from brainlm.errors import CheckpointError
+from brainlm.training.schedule import Stretches
+
+LAST_STATE = Path("checkpoints") / "last.ckpt"
+
+logger = logging.getLogger(__name__)
+
+
+class WholeFileIO(TorchCheckpointIO):
+    """Lightning's file format, written beside, flushed to disk and renamed: a killed run never leaves half a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            CheckpointError: the disk is full or the place cannot be written; the file that was there stays.
+        """
+        assert storage_options is None
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            temporary.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"cannot write the training state {path}",
+                found=str(error),
+                remedy="free some space, then run the same command: it goes on from the last state that was written",
+            ) from error
+
+
+class SaveRun(Callback):
+    """After every stretch of steps: write the best model if it got better, then the state to resume from.
+
+    Args:
+        run: the run folder.
+        write_model: writes the current model into a folder, with the validation's figures.
+    """
+
+    def __init__(self, run: Path, write_model: Callable[[Path, Mapping[str, float]], None]) -> None:
+        self.run = run
+        self.write_model = write_model
+        self.best_loss = float("inf")
+        self.seen_step = -1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Lightning's hook; a Lightning epoch is one of our stretches, and validation has happened before."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
+        validated = trainer.fit_loop.epoch_loop._should_check_val_epoch() and figures
+        no_validation = not trainer.val_dataloaders
+        if trainer.is_global_zero:
+            if no_validation or (validated and figures["val_loss"] < self.best_loss):
+                self.write_model(self.run, figures)
+            if no_validation or validated:
+                self.write_model(self.run / "last", figures)
+        if validated:
+            self.best_loss = min(self.best_loss, figures["val_loss"])
+        for log in trainer.loggers:
+            log.save()
+        trainer.save_checkpoint(self.run / LAST_STATE, weights_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to know."""
+        return {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.best_loss = state_dict["best_loss"]
+
+
+class Repeatable(Callback):
+    """Start every stretch from random numbers that depend on the seed and the stretch alone (dropout uses them)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Lightning's hook."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 4096 + trainer.global_rank)
+
+
+class Speed(Callback):
+    """Log windows per second and the learning rate once per stretch."""
+
+    def __init__(self, windows_per_step: int) -> None:
+        self.windows_per_step = windows_per_step
+        self._started = 0.0
+        self._first_step = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._started = time.perf_counter()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop it."""
+        seconds = time.perf_counter() - self._started
+        windows = (trainer.global_step - self._first_step) * self.windows_per_step
+        pl_module.log("windows_per_s", windows / seconds)
+        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
+
+
+class Announce(Callback):
+    """Tell a listener, after every step and validation, how far the run is.
+
+    Args:
+        listener: called with a ``Progress``.
+        stretches: how Lightning's epochs make up ours.
+        windows_per_step: on all devices together.
+    """
+
+    def __init__(
+        self, listener: Callable[[Mapping[str, float]], None], stretches: Stretches, windows_per_step: int
+    ) -> None:
+        self.listener = listener
+        self.stretches = stretches
+        self.windows_per_step = windows_per_step
+
+    def _tell(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        metrics = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name in ("train_loss", "val_loss", "val_r2")
+        }
+        self.listener(
+            {
+                **metrics,
+                "epoch": 1 + min(trainer.global_step // self.stretches.steps_per_epoch, self.stretches.epochs - 1),
+                "windows": trainer.global_step * self.windows_per_step,
+            }
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """A resumed run starts in the middle."""
+        self._tell(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:  # noqa: ARG002
+        """Every step."""
+        self._tell(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Every validation."""
+        self._tell(trainer)

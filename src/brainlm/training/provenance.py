@@ -1,0 +1,75 @@
+"""Where a model comes from, as plain JSON: data, split, program, machine, settings and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+
+import brainlm
+from brainlm.data.store import Store
+from brainlm.model.autoencoder import MaskedAutoencoder
+from brainlm.training.config import TrainingConfig
+
+
+def provenance(
+    store: Store,
+    network: MaskedAutoencoder,
+    training: TrainingConfig,
+    *,
+    command: str,
+    preset: str,
+    figures: Mapping[str, float],
+    step: int,
+    num_windows: int,
+) -> dict[str, Any]:
+    """The record that a checkpoint carries: ``figures`` of the validation, ``num_windows`` seen in training."""
+    return {
+        "program": f"brainlm {brainlm.__version__}",
+        "command": command,
+        "preset": preset,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "num_parameters": network.num_parameters,
+        "step": step,
+        "num_windows": num_windows,
+        "metrics": dict(figures),
+        "data": describe_data(store),
+        "scaler": training.scaler,
+        "seed": training.seed,
+        "model": dataclasses.asdict(network.config),
+        "training": dataclasses.asdict(training),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+        },
+        "device": device_name(network.device),
+    }
+
+
+def describe_data(store: Store) -> dict[str, Any]:
+    """What the model saw: names, numbers and checksums of the store, and whose recordings it was trained on."""
+    table = store.metadata
+    return {
+        "store": store.path.name,
+        "fingerprint": store.fingerprint,
+        "atlas": store.manifest.atlas,
+        "num_parcels": store.num_parcels,
+        "source": dict(store.manifest.source),
+        "split": dict(store.manifest.split),
+        "num_recordings": {str(k): int(v) for k, v in table["split"].value_counts().sort_index().items()},
+        "num_subjects": {str(k): int(v) for k, v in table.groupby("split")["subject"].nunique().items()},
+        "tr_s": sorted({float(tr) for tr in table["tr"]}),
+        "training_subjects": sorted(table.loc[table["split"] == "train", "subject"].unique().tolist()),
+        "num_exclusions": len(store.manifest.exclusions),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The device's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"

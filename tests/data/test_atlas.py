@@ -1,0 +1,263 @@
+"""Atlases: by name, by path, checked against their label images; nothing here needs the net."""
+
+import hashlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pooch
+import pytest
+import requests
+
+from brainlm.data.atlas import Atlas
+from brainlm.data.label_image import read_label_image
+from brainlm.data.named_atlases import A424_FILES, ATLAS_DIR_VARIABLE
+from brainlm.data.parcels import Parcels
+from brainlm.errors import AtlasError
+
+AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2.0, 0, -126], [0, 0, 2.0, -72], [0, 0, 0, 1]])
+LABELS = (3, 7, 20)
+
+
+def write_image(path: Path, volume: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume, AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def volume(rng) -> np.ndarray:
+    return rng.choice([0, *LABELS], size=(6, 7, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def image(tmp_path, volume) -> Path:
+    return write_image(tmp_path / "toy" / "toy.nii.gz", volume)
+
+
+def write_table(path: Path, labels=LABELS, **columns) -> Path:
+    table = pd.DataFrame({"label": labels, "name": [f"area {label}" for label in labels], **columns})
+    table.to_csv(path, sep="\t", index=False)
+    return path
+
+
+# By path --------------------------------------------------------------------------------------------------------------
+
+
+def test_label_image_and_table_make_an_atlas(image):
+    table = write_table(image.with_name("parcels.tsv"), yeo7=["Vis", "Vis", "Limbic"])
+    for atlas in (Atlas.load(image), Atlas.load(image.parent), Atlas.load(str(image), table=table)):
+        assert atlas.parcels.table["name"].tolist() == ["area 3", "area 7", "area 20"]
+        assert atlas.parcels.networks == ["yeo7"]
+        assert (atlas.name, atlas.image) == ("toy", image)
+        assert atlas.sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+def test_order_of_the_table_is_the_order_of_the_parcels(image, volume):
+    write_table(image.with_name("parcels.tsv"), labels=(20, 3, 7))
+    atlas = Atlas.load(image)
+    assert atlas.parcels.labels.tolist() == [20, 3, 7]
+    expected = np.argwhere(volume == 20).mean(axis=0) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    np.testing.assert_allclose(atlas.parcels.coordinates[0], expected, atol=0.01)
+
+
+def test_without_table_the_labels_are_the_names(image):
+    atlas = Atlas.load(image)
+    assert atlas.parcels.table["name"].tolist() == ["parcel-3", "parcel-7", "parcel-20"]
+    assert atlas.parcels.has_coordinates
+
+
+def test_coordinates_of_the_table_are_kept(image):
+    write_table(image.with_name("parcels.tsv"), x=[1.0, 2, 3], y=[4.0, 5, 6], z=[7.0, 8, 9])
+    np.testing.assert_array_equal(Atlas.load(image).parcels.coordinates, [[1, 4, 7], [2, 5, 8], [3, 6, 9]])
+
+
+def test_table_alone_is_an_atlas_without_image(tmp_path):
+    atlas = Atlas.load(write_table(tmp_path / "toy.tsv"))
+    assert (atlas.image, atlas.name, len(atlas.parcels)) == (None, "toy", 3)
+    assert atlas.sha256 == atlas.parcels.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ((3, 7), "3 labels; not in the image: none; not in the table: 20"),
+        ((3, 7, 20, 21), "3 labels; not in the image: 21; not in the table: none"),
+        ((1, 2, 3), "3 labels; not in the image: 1, 2; not in the table: 7, 20"),
+    ],
+)
+def test_labels_only_in_the_image_or_only_in_the_table_are_an_error(image, labels, found):
+    write_table(image.with_name("parcels.tsv"), labels=labels)
+    with pytest.raises(AtlasError, match="do not fit each other") as caught:
+        Atlas.load(image)
+    assert caught.value.found == found
+    assert str(image) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v + 0.25, "is not a label image"),
+        (lambda v: -v, "is not a label image"),
+        (lambda v: np.where(v == 3, np.nan, v), "is not a label image"),
+        (lambda v: np.stack([v, v], axis=-1), "three dimensions"),
+        (lambda v: v * 0, "holds no parcel"),
+    ],
+    ids=["fractions", "negative", "nan", "4-D", "empty"],
+)
+def test_images_that_are_no_label_images_are_errors(image, volume, change, message):
+    write_image(image, change(volume))
+    with pytest.raises(AtlasError, match=message) as caught:
+        Atlas.load(image)
+    assert str(image) in str(caught.value)
+
+
+def test_damaged_images_are_errors(tmp_path, image):
+    whole = image.read_bytes()
+    for name, content in (("a.nii.gz", whole[:60]), ("b.nii.gz", b"junk"), ("c.nii", b""), ("d.nii.gz", whole[:-9])):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AtlasError, match="cannot be read as an image"):
+            Atlas.load(tmp_path / name)
+
+
+def test_unknown_names_and_ambiguous_folders_are_errors(tmp_path, image):
+    with pytest.raises(AtlasError, match="no atlas called A425") as caught:
+        Atlas.load("A425")
+    assert "A424" in str(caught.value)
+    write_image(image.with_name("other.nii"), np.ones((2, 2, 2), dtype=np.int16))
+    with pytest.raises(AtlasError, match="not the folder of one atlas"):
+        Atlas.load(image.parent)
+    with pytest.raises(AtlasError, match="no label image"):
+        read_label_image(tmp_path / "none.nii")
+
+
+def test_centroids_agree_with_a_loop_over_parcels(tmp_path, rng):
+    volume = rng.integers(0, 9, (8, 9, 7)).astype(np.int16)
+    image = read_label_image(write_image(tmp_path / "a.nii", volume))
+    expected = [nib.affines.apply_affine(AFFINE, np.argwhere(volume == label).mean(axis=0)) for label in (5, 2, 8)]
+    np.testing.assert_allclose(image.centroids(np.array([5, 2, 8])), expected, rtol=1e-5)
+    assert np.isnan(image.centroids(np.array([5, 99]))[1]).all()
+
+
+# A424 -----------------------------------------------------------------------------------------------------------------
+
+
+def check_a424(atlas: Atlas) -> None:
+    table = atlas.parcels.table
+    assert (atlas.name, len(table)) == ("A424", 424)
+    assert table["label"].tolist() == list(range(1, 425))
+    assert table.loc[[0, 359, 360, 395, 396, 423], "structure"].tolist() == [
+        *["cortex"] * 2,
+        *["subcortex"] * 2,
+        *["cerebellum"] * 2,
+    ]
+    assert table.loc[[0, 180, 423], "name"].tolist() == ["R_V1", "L_V1", "Right_X"]
+    assert atlas.parcels.coordinates[0].tolist() == [14, -78, 4]
+    assert set(table["aa7"]) >= {"Visual", "Default Mode", "Subcortical"}
+    assert atlas.sha256 == A424_FILES["A424+2mm.nii.gz"].sha256
+
+
+def test_a424_comes_from_a_folder_or_the_environment(shared, monkeypatch):
+    atlas = Atlas.load(shared / "atlas")
+    check_a424(atlas)
+    assert atlas.parcels.table["yeo7"].isna().sum() == 65
+    assert atlas.parcels.table.loc[0, "yeo7"] == "Vis"
+    monkeypatch.setenv(ATLAS_DIR_VARIABLE, str(shared / "atlas"))
+    assert Atlas.load("a424").parcels.fingerprint == atlas.parcels.fingerprint
+
+
+def test_a424_coordinates_lie_in_their_parcels(shared):
+    atlas = Atlas.load(shared / "atlas")
+    centroids = read_label_image(atlas.image).centroids(atlas.parcels.labels)
+    assert np.median(np.linalg.norm(centroids - atlas.parcels.coordinates, axis=1)) < 4
+
+
+def test_a424_is_taken_from_the_cache_and_checked(shared, tmp_path, monkeypatch):
+    monkeypatch.delenv(ATLAS_DIR_VARIABLE, raising=False)
+    (tmp_path / "A424").mkdir()
+    for name in A424_FILES:
+        (tmp_path / "A424" / name).write_bytes((shared / "atlas" / name).read_bytes())
+    check_a424(Atlas.load("A424", cache=tmp_path))
+
+
+def test_a424_without_internet_says_what_to_download_and_where_to_put_it(tmp_path, monkeypatch):
+    def offline(*_args, **_kwargs):
+        raise requests.exceptions.ConnectionError("no route to host")
+
+    monkeypatch.delenv(ATLAS_DIR_VARIABLE, raising=False)
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    with pytest.raises(AtlasError, match="could not be downloaded") as caught:
+        Atlas.load("A424", cache=tmp_path)
+    message = str(caught.value)
+    for name, download in A424_FILES.items():
+        assert name in message
+        assert download.url in message
+    assert str(tmp_path / "A424") in message
+    assert ATLAS_DIR_VARIABLE in message
+
+
+def test_folder_that_lacks_files_of_a424_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv(ATLAS_DIR_VARIABLE, str(tmp_path))
+    with pytest.raises(AtlasError, match="lacks files of A424") as caught:
+        Atlas.load("A424")
+    assert "A424_Coordinates.txt" in str(caught.value)
+
+
+# nilearn's ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def schaefer(tmp_path, rng) -> Path:
+    """nilearn's data folder, with a small image under the name of Schaefer's 100 parcels."""
+    folder = tmp_path / "schaefer_2018"
+    volume = rng.permutation(np.arange(1, 101)).reshape(10, 10, 1).repeat(4, axis=2).astype(np.int16)
+    volume[0, 0, 0] = 0
+    write_image(folder / "Schaefer2018_100Parcels_7Networks_order_FSLMNI152_2mm.nii.gz", volume)
+    networks = ["Vis", "SomMot", "DorsAttn", "SalVentAttn", "Limbic", "Cont", "Default"]
+    lines = [f"{i}\t7Networks_{'LH' if i <= 50 else 'RH'}_{networks[i % 7]}_{i}\t1\t2\t3\t0" for i in range(1, 101)]
+    (folder / "Schaefer2018_100Parcels_7Networks_order.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_nilearn_atlases_have_names_networks_and_coordinates(schaefer):
+    atlas = Atlas.load("schaefer:100:7", cache=schaefer)
+    assert len(atlas.parcels) == 100
+    assert atlas.parcels.table.loc[0, "name"] == "7Networks_LH_SomMot_1"
+    assert atlas.parcels.table.loc[0, "yeo7"] == "SomMot"
+    assert atlas.parcels.has_coordinates
+    assert atlas.name == "schaefer:100:7"
+
+
+@pytest.mark.parametrize("name", ["schaefer:101:7", "schaefer:many", "schaefer:100:7:1:1", "basc:122:odd"])
+def test_options_nilearn_does_not_know_are_errors(name, tmp_path):
+    with pytest.raises(AtlasError, match=f"nilearn has no atlas {name}") as caught:
+        Atlas.load(name, cache=tmp_path)
+    assert caught.value.expected.startswith(name.split(":")[0] + ":<")
+
+
+def test_nilearn_without_internet_says_what_to_do(tmp_path, monkeypatch):
+    import nilearn.datasets
+
+    def offline(**_kwargs):
+        raise requests.exceptions.ConnectionError("no route to host")
+
+    monkeypatch.setattr(nilearn.datasets, "fetch_atlas_aal", offline)
+    with pytest.raises(AtlasError, match="could not fetch the atlas aal:SPM12") as caught:
+        Atlas.load("aal:SPM12", cache=tmp_path)
+    assert "copy its data folder" in str(caught.value)
+
+
+def test_parcels_are_those_of_the_image_when_nilearn_lists_more(tmp_path, monkeypatch, image):
+    import nilearn.datasets
+
+    class Fetched:
+        maps = str(image)
+        lut = pd.DataFrame({"index": [0, 3, 5, 7, 20], "name": ["Background", "a", "gone", "b", "c"]})
+
+    monkeypatch.setattr(nilearn.datasets, "fetch_atlas_aal", lambda **_kwargs: Fetched)
+    assert Atlas.load("aal").parcels.table["name"].tolist() == ["a", "b", "c"]
+
+
+def test_parcels_without_coordinates_stay_without_where_there_is_no_image(tmp_path):
+    assert not Parcels.read(write_table(tmp_path / "t.tsv")).has_coordinates

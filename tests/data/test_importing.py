@@ -1,0 +1,336 @@
+"""From tables to a store: what is joined, what is refused, and that the good inputs are stored whatever the bad ones."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainlm.data.importing import import_recordings
+from brainlm.data.parcels import Parcels
+from brainlm.data.planned import ATLAS_IMAGE
+from brainlm.data.splits import SplitRule
+from brainlm.data.store import Store
+from brainlm.errors import DataError
+
+NUM_PARCELS = 12
+
+
+@pytest.fixture
+def parcels() -> Parcels:
+    return Parcels(
+        pd.DataFrame({"label": range(1, NUM_PARCELS + 1), "name": [f"p{i}" for i in range(NUM_PARCELS)]})
+    )
+
+
+def write(path: Path, *, num_timepoints: int = 30, num_parcels: int = NUM_PARCELS, seed: int = 0) -> np.ndarray:
+    """A table of noise at ``path``, and what it holds."""
+    bold = np.random.default_rng([seed, *path.name.encode()]).normal(size=(num_timepoints, num_parcels)).round(4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, bold, delimiter="\t", fmt="%.4f")
+    return bold.astype(np.float32)
+
+
+@pytest.fixture
+def study(tmp_path) -> Path:
+    """Ten people in folders, two runs each."""
+    folder = tmp_path / "study"
+    for subject in range(1, 11):
+        for run in (1, 2):
+            name = f"sub-{subject:02d}_task-rest_run-{run}_ts.tsv"
+            write(folder / f"sub-{subject:02d}" / name, num_timepoints=30 + run)
+    lines = ["participant_id\tage\tdx\tsite"]
+    lines += [f"sub-{s:02d}\t{20 + s}\t{'asd' if s % 2 else 'control'}\t{'AB'[s % 2]}" for s in range(1, 11)]
+    (folder / "participants.tsv").write_text("\n".join(lines))
+    return folder
+
+
+def run_import(study: Path, out: Path, parcels: Parcels, **options):
+    options = {"tr": 2.0, "atlas": "toy", "participants": study / "participants.tsv", **options}
+    return import_recordings([study], out, parcels=parcels, **options)
+
+
+def test_folder_becomes_a_store_with_signals_phenotypes_and_splits(study, tmp_path, parcels):
+    summary = run_import(study, tmp_path / "toy.store", parcels)
+    assert (summary.num_recordings, summary.num_subjects, summary.failures) == (20, 10, ())
+    store = Store.open(summary.store, verify=True)
+    metadata = store.metadata
+    assert metadata[["subject", "run"]].values.tolist() == [[f"sub-{s:02d}", r] for s in range(1, 11) for r in "12"]
+    assert set(metadata["task"]) == {"rest"}
+    assert metadata.loc[0, ["age", "dx", "site", "tr"]].tolist() == [21.0, "asd", "B", 2.0]
+    assert metadata.loc[0, "source"] == "sub-01/sub-01_task-rest_run-1_ts.tsv"
+    assert (metadata.groupby("subject")["split"].nunique() == 1).all()
+    assert summary.num_per_split == metadata["split"].value_counts().sort_index().to_dict()
+    for index, row in metadata.iterrows():
+        expected = np.loadtxt(study / row["source"]).astype(np.float32)
+        np.testing.assert_array_equal(store.bold(index), expected)
+
+
+def test_same_input_gives_the_same_bytes_wherever_it_lies_and_however_it_is_listed(study, tmp_path, parcels):
+    first = run_import(study, tmp_path / "a.store", parcels)
+    moved = study.rename(tmp_path / "moved")
+    second = run_import(moved, tmp_path / "b.store", parcels)
+    names = sorted(path.name for path in first.store.iterdir())
+    assert names == sorted(path.name for path in second.store.iterdir())
+    for name in names:
+        assert (first.store / name).read_bytes() == (second.store / name).read_bytes(), name
+
+
+def test_files_and_patterns_name_inputs_too_and_each_counts_once(study, tmp_path, parcels):
+    folder = study / "sub-01"
+    inputs = [folder / "sub-01_task-rest_run-1_ts.tsv", folder, str(study / "sub-0[12]" / "*_run-1_*.tsv")]
+    summary = import_recordings(inputs, tmp_path / "a.store", parcels=parcels, atlas="toy", tr=1.0)
+    assert (summary.num_recordings, summary.failures) == (3, ())
+
+
+def test_split_rule_sees_all_people(study, tmp_path, parcels):
+    rule = SplitRule(hold_out={"site": ["A"]}, test=0.2, stratify="dx")
+    summary = run_import(study, tmp_path / "a.store", parcels, split=rule)
+    metadata = Store.open(summary.store).metadata
+    assert set(metadata.loc[metadata["site"] == "A", "split"]) == {"test"}
+
+
+def test_progress_is_told_after_each_recording(study, tmp_path, parcels):
+    calls = []
+    run_import(study, tmp_path / "a.store", parcels, progress=lambda *call: calls.append(call))
+    assert [call[:2] for call in calls] == [(number, 20) for number in range(1, 21)]
+    assert calls[0][2] == "sub-01_task-rest_run-1"
+
+
+def test_label_image_is_kept_in_the_store(study, tmp_path, parcels):
+    (tmp_path / "labels.nii.gz").write_bytes(b"image")
+    summary = run_import(study, tmp_path / "a.store", parcels, atlas_image=tmp_path / "labels.nii.gz")
+    assert (summary.store / ATLAS_IMAGE).read_bytes() == b"image"
+    Store.open(summary.store, verify=True)
+
+
+def test_tables_that_are_no_signals_are_passed_over_and_said(study, tmp_path, parcels):
+    for name in ("sub-01_task-rest_events.tsv", "sub-01_desc-confounds_timeseries.tsv", "README.txt"):
+        (study / "sub-01" / name).write_text("onset\tduration\n1\t2\n")
+    (study / ".hidden").mkdir()
+    write(study / ".hidden" / "sub-99_ts.tsv")
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert (summary.num_recordings, summary.failures) == (20, ())
+    assert any("4 files hold no parcel signals" in note and "README.txt" in note for note in summary.notes)
+
+
+# Bad inputs: each is listed with path, reason and remedy; the others are stored -------------------------------------
+
+
+def with_nan(path: Path) -> None:
+    bold = np.loadtxt(path)
+    bold[4, 5] = np.nan
+    np.savetxt(path, bold)
+
+
+SPOILED = {
+    "wrong number of columns": (lambda path: write(path, num_parcels=9), "fit the parcels table (found: 30 rows x 9"),
+    "square": (lambda path: write(path, num_timepoints=NUM_PARCELS), "which is time is unknown"),
+    "NaN": (with_nan, "NaN or infinity inside a parcel"),
+    "constant": (lambda path: np.savetxt(path, np.ones((30, NUM_PARCELS))), "no parcel has any signal"),
+    "empty": (lambda path: path.write_text(""), "is empty"),
+    "binary junk": (lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)), "is not a table in text"),
+    "text": (lambda path: path.write_text(path.read_text().replace("1", "l")), "not a number"),
+    "cut off": (lambda path: path.write_text(path.read_text()[:-30]), "not equally long"),
+    "no subject in the name": (lambda path: path.rename(path.with_name("scan1.tsv")), "whose recording this is"),
+    "contradicting TR": (
+        lambda path: path.with_suffix(".json").write_text('{"RepetitionTime": 0.72}'),
+        "contradict each other",
+    ),
+    "damaged sidecar": (lambda path: path.with_suffix(".json").write_text("{"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_bad_input_is_listed_and_the_others_are_stored(study, tmp_path, parcels, kind):
+    spoil, message = SPOILED[kind]
+    path = study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv"
+    spoil(path)
+    path = path if path.exists() else path.with_name("scan1.tsv")
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert summary.num_recordings == 19
+    (failure,) = summary.failures
+    assert failure.source == str(path)
+    assert message in failure.reason
+    assert failure.remedy
+    store = Store.open(summary.store, verify=True)
+    assert len(store) == 19
+    assert store.manifest.exclusions[0]["source"] == str(path)
+
+
+def test_constant_parcels_are_stored_as_nan_and_counted(study, tmp_path, parcels):
+    path = study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv"
+    bold = write(path)
+    bold[:, 2] = 5
+    np.savetxt(path, bold)
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert "1 parcels in 1 recordings are constant or missing: no signal, stored as NaN" in summary.notes
+    store = Store.open(summary.store).select(subject="sub-03", run="1")
+    assert np.flatnonzero(np.isnan(store.bold(0)).all(axis=0)).tolist() == [2]
+
+
+def test_transposed_and_reordered_tables_are_put_right_and_said(study, tmp_path, parcels):
+    path = study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv"
+    expected = np.loadtxt(path).astype(np.float32)
+    np.savetxt(path, np.loadtxt(path).T)
+    other = study / "sub-04" / "sub-04_task-rest_run-1_ts.tsv"
+    reversed_names = "\t".join(parcels.table["name"][::-1])
+    np.savetxt(other, np.loadtxt(other)[:, ::-1], header=reversed_names, delimiter="\t", comments="")
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert (summary.num_recordings, summary.failures) == (20, ())
+    assert "1 tables had parcels in rows and were transposed" in summary.notes
+    assert any(note.startswith("1 tables had another order of parcels") for note in summary.notes)
+    np.testing.assert_array_equal(Store.open(summary.store).select(subject="sub-03", run="1").bold(0), expected)
+
+
+def test_missing_tr_fails_each_recording_that_has_none(study, tmp_path, parcels):
+    known = study / "sub-05" / "sub-05_task-rest_run-1_ts.json"
+    known.write_text(json.dumps({"RepetitionTime": 1.5}))
+    summary = run_import(study, tmp_path / "a.store", parcels, tr=None)
+    assert summary.num_recordings == 1
+    assert len(summary.failures) == 19
+    assert all("repetition time is unknown" in failure.reason for failure in summary.failures)
+
+
+def test_mixed_repetition_times_are_kept_and_said(study, tmp_path, parcels):
+    for subject in range(1, 11):
+        for run, tr in ((1, 2.0), (2, 0.72)):
+            path = study / f"sub-{subject:02d}" / f"sub-{subject:02d}_task-rest_run-{run}_ts.json"
+            path.write_text(json.dumps({"RepetitionTime": tr}))
+    summary = run_import(study, tmp_path / "a.store", parcels, tr=None)
+    assert "2 repetition times, kept as they are: 0.72 s (10), 2 s (10)" in summary.notes
+    assert set(Store.open(summary.store).metadata["tr"]) == {0.72, 2.0}
+
+
+def test_second_recording_of_the_same_name_fails_naming_both_files(study, tmp_path, parcels):
+    second = study / "copies" / "sub-03_task-rest_run-1_desc-again_ts.tsv"
+    write(second)
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    (failure,) = summary.failures
+    assert summary.num_recordings == 20
+    assert str(second) in failure.reason
+    assert str(study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv") in failure.reason
+
+
+def test_participants_without_recording_and_the_reverse_are_said_and_kept_in_the_manifest(study, tmp_path, parcels):
+    table = study / "participants.tsv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-1], "sub-77\t9\tasd\tA"]))
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert summary.num_recordings == 20
+    notes = [
+        "1 participants of participants.tsv have no recording: sub-77",
+        "1 subjects with recordings are not in participants.tsv, and have no phenotypes: sub-10",
+    ]
+    assert list(summary.notes[:2]) == notes
+    store = Store.open(summary.store)
+    assert all(note in store.manifest.source["notes"] for note in notes)
+    assert store.metadata.set_index("subject").loc["sub-10", "age"].isna().all()
+
+
+def test_recordings_of_a_participant_with_contradicting_lines_fail(study, tmp_path, parcels):
+    table = study / "participants.tsv"
+    table.write_text(table.read_text() + "\nsub-03\t99\tasd\tB")
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert summary.num_recordings == 18
+    assert all("more than once" in failure.reason for failure in summary.failures)
+
+
+def test_site_in_path_and_table_must_agree(tmp_path, parcels):
+    for site, subject in (("A", "1"), ("B", "2")):
+        write(tmp_path / "in" / site / f"{subject}.tsv")
+    (tmp_path / "people.csv").write_text("subject,site\n1,A\n2,C\n")
+    summary = import_recordings(
+        [tmp_path / "in"],
+        tmp_path / "a.store",
+        parcels=parcels,
+        atlas="toy",
+        tr=2.0,
+        participants=tmp_path / "people.csv",
+        pattern=r"(?P<site>[A-Z])/(?P<subject>\d)\.tsv",
+    )
+    assert summary.num_recordings == 1
+    assert "about the site (found: B in the path, C in" in summary.failures[0].reason
+
+
+def test_values_too_large_for_float16_fail_that_recording_only(study, tmp_path, parcels):
+    path = study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv"
+    np.savetxt(path, np.loadtxt(path) * 1e6)
+    summary = run_import(study, tmp_path / "a.store", parcels, dtype="float16")
+    assert summary.num_recordings == 19
+    assert "float16" in summary.failures[0].reason
+    assert Store.open(summary.store).bold(0).dtype == np.float16
+
+
+# What ends an import: nothing is written ------------------------------------------------------------------------------
+
+
+def test_nothing_usable_is_an_error_and_leaves_no_store(study, tmp_path, parcels):
+    with pytest.raises(DataError, match="no input could be used") as caught:
+        run_import(study, tmp_path / "a.store", Parcels.unnamed(5))
+    assert "20 failed" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
+    with pytest.raises(DataError, match="no input could be used"):
+        run_import(study, tmp_path / "a.store", parcels, tr=None)
+
+
+@pytest.mark.parametrize("given", ["nowhere", "study/*.nii", "empty"])
+def test_inputs_that_are_not_there_are_errors(study, tmp_path, parcels, given):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no input at|no tables in") as caught:
+        import_recordings([tmp_path / given], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert given in str(caught.value)
+
+
+def test_a_store_that_is_there_stays_unless_overwritten(study, tmp_path, parcels):
+    run_import(study, tmp_path / "a.store", parcels)
+    before = (tmp_path / "a.store" / "manifest.json").read_bytes()
+    with pytest.raises(DataError, match="--overwrite|overwrite"):
+        run_import(study, tmp_path / "a.store", parcels, dtype="float16")
+    assert (tmp_path / "a.store" / "manifest.json").read_bytes() == before
+    assert run_import(study, tmp_path / "a.store", parcels, dtype="float16", overwrite=True).num_recordings == 20
+
+
+def test_full_disk_ends_the_import_with_one_message(study, tmp_path, parcels, monkeypatch):
+    from brainlm.data.store_writer import ShardWriter
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ShardWriter, "add", full)
+    with pytest.raises(DataError, match="No space left"):
+        run_import(study, tmp_path / "a.store", parcels)
+    assert not (tmp_path / "a.store").exists()
+
+
+def test_path_that_cannot_be_written_is_an_error(study, tmp_path, parcels):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write") as caught:
+        run_import(study, tmp_path / "file" / "a.store", parcels)
+    assert str(tmp_path / "file" / "a.store") in str(caught.value)
+
+
+def test_implausible_tr_is_an_error_before_anything_is_read(study, tmp_path, parcels):
+    with pytest.raises(DataError, match="give seconds: 2"):
+        run_import(study, tmp_path / "a.store", parcels, tr=2000.0)
+
+
+def test_raw_abide_files_become_a_store(shared, tmp_path):
+    folder = shared / "data" / "abide"
+    summary = import_recordings(
+        [folder / "raw_1D"],
+        tmp_path / "abide.store",
+        parcels=Parcels.unnamed(200),
+        atlas="CC200",
+        participants=folder / "participants.tsv",
+        pattern=r"_(?P<subject>\d{7})_rois",
+        split=SplitRule(hold_out={"site": ["USM"]}),
+    )
+    assert (summary.num_recordings, summary.failures) == (4, ())
+    metadata = Store.open(summary.store).metadata
+    assert metadata["site"].tolist() == ["USM", "CMU", "NYU", "NYU"]
+    assert metadata["split"].tolist()[0] == "test"
+    assert metadata["dx"].notna().all()
