@@ -21,6 +21,15 @@ def smooth_noise(rng: np.random.Generator, *, num_recordings: int, num_timepoint
     return torch.tensor(noise[:, 50:], dtype=torch.float32).transpose(1, 2).contiguous()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """These tensors are so small that threads waiting for each other cost ten times the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def moments() -> Moments:
     signal_BPT = smooth_noise(np.random.default_rng(1), num_recordings=60, num_timepoints=120)

@@ -74,5 +74,5 @@ def test_few_iterations_suffice(moments, space, make_batch):
     seen_BTP = batch.visible.transpose(1, 2).contiguous()
     solution = solve_visible(space.covariance_PP, temporal_TT, batch.seen.transpose(1, 2), seen_BTP)
     assert solution.converged
-    assert solution.num_iterations < 25
+    assert solution.num_iterations < 40
     assert not solution.weights_BTP[~seen_BTP].any()

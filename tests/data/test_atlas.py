@@ -115,7 +115,7 @@ def test_images_that_are_no_label_images_are_errors(image, volume, change, messa
 
 def test_damaged_images_are_errors(tmp_path, image):
     whole = image.read_bytes()
-    for name, content in (("a.nii.gz", whole[:60]), ("b.nii.gz", b"junk"), ("c.nii", b""), ("d.nii.gz", whole[:-9])):
+    for name, content in (("a.nii.gz", whole[:60]), ("b.nii.gz", b"junk"), ("c.nii", b""), ("d.nii.gz", whole[:-60])):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(AtlasError, match="cannot be read as an image"):
             Atlas.load(tmp_path / name)
@@ -248,7 +248,7 @@ def test_nilearn_without_internet_says_what_to_do(tmp_path, monkeypatch):
     assert "copy its data folder" in str(caught.value)
 
 
-def test_parcels_are_those_of_the_image_when_nilearn_lists_more(tmp_path, monkeypatch, image):
+def test_parcels_are_those_of_the_image_when_nilearn_lists_more(monkeypatch, image):
     import nilearn.datasets
 
     class Fetched:

@@ -140,6 +140,13 @@ def test_comments_byte_order_mark_quotes_blank_lines_and_trailing_tabs_do_no_har
     np.testing.assert_array_equal(read_table(path, parcels).bold, bold.astype(np.float32))
 
 
+@pytest.mark.parametrize("delimiter", [" ", "\t", ","])
+def test_names_in_a_comment_line_put_columns_in_order(tmp_path, parcels, bold, delimiter):
+    path = tmp_path / "a.txt"
+    np.savetxt(path, bold[:, ::-1], delimiter=delimiter, header=delimiter.join(NAMES[::-1]))
+    np.testing.assert_array_equal(read_table(path, parcels).bold, bold.astype(np.float32))
+
+
 def test_names_with_commas_are_read_from_a_csv(tmp_path, bold):
     names = [f"Area {i}, lateral" for i in range(NUM_PARCELS)]
     parcels = Parcels(pd.DataFrame({"label": range(NUM_PARCELS), "name": names}))
@@ -208,6 +215,12 @@ def test_columns_are_left_out_by_name_or_number(tmp_path, parcels, bold, rng):
         read_table(named, parcels, drop_columns=("WM",))
     with pytest.raises(DataError, match="no column '15'"):
         read_table(plain, parcels, drop_columns=("15",))
+
+
+def test_numbers_to_leave_out_are_positions_even_where_columns_are_called_by_numbers(tmp_path, parcels, bold):
+    path = tmp_path / "a.csv"
+    pd.DataFrame(bold).to_csv(path)  # an index without name, then columns 0, 1, 2, ...
+    np.testing.assert_array_equal(read_table(path, parcels, drop_columns=("1",)).bold, bold.astype(np.float32))
 
 
 def test_column_of_parcel_names_can_be_left_out_of_a_table_with_parcels_in_rows(tmp_path, parcels, bold):
@@ -284,7 +297,7 @@ def test_header_without_data_is_an_error(tmp_path, parcels):
 
 @pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
 @pytest.mark.parametrize("seed", range(3))
-def test_binary_junk_and_cut_files_are_errors_in_every_format(tmp_path, parcels, bold, suffix, seed):
+def test_binary_junk_and_cut_files_are_errors_in_every_format(tmp_path, parcels, suffix, seed):
     junk = np.random.default_rng(seed).bytes(4000)
     path = tmp_path / f"a{suffix}"
     for content in (junk, b"", junk[:5]):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 
+from brainlm.data import shard_writer
 from brainlm.data.splits import SplitRule, assign_splits
 from brainlm.data.store import Store, StoreAppender, append
 from brainlm.errors import DataError, Failure
@@ -75,6 +77,33 @@ def test_a_column_of_numbers_takes_no_text_later(make_recording, make_store):
     store = Store.open(store.path)
     assert len(store) == 2
     assert store.manifest.exclusions == [{"source": "b.tsv", "reason": "empty", "remedy": ""}]
+
+
+def test_a_full_disk_leaves_the_store_as_it_was(grown, recordings, files_of, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    before = files_of(grown.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_writer.ShardWriter, "_path", lambda *_: Path("/dev/full"))
+        with pytest.raises(DataError, match=r"No space left on device(.|\n)*free space"):
+            append(grown.path, recordings[5:])
+    assert files_of(grown.path) == before
+    append(grown.path, recordings[5:])
+    assert len(Store.open(grown.path)) == 7
+
+
+def test_two_processes_do_not_append_at_the_same_time(grown, make_recording):
+    with StoreAppender(grown.path) as first:
+        first.add(make_recording("90"), split="train")
+        with pytest.raises(DataError, match="another process is writing here"):
+            append(grown.path, [make_recording("91")])
+    assert len(Store.open(grown.path)) == 6
+
+
+def test_nothing_is_appended_to_what_is_no_store(tmp_path, make_recording):
+    with pytest.raises(DataError, match="is not a store"):
+        append(tmp_path, [make_recording("01")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_appending_killed_at_any_step_leaves_a_readable_store(grown, recordings, tmp_path):

@@ -239,6 +239,21 @@ def test_a_path_below_a_file_is_reported(recordings, make_store, tmp_path):
         make_store(recordings, path=tmp_path / "file" / "a.store")
 
 
+def test_an_overwrite_that_cannot_be_renamed_gives_the_old_store_back(recordings, make_store, monkeypatch):
+    old = make_store(recordings)
+    rename = Path.rename
+
+    def refuse(self, target):
+        if self.name.endswith(".writing"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DataError, match="Input/output error"):
+        make_store(recordings[:1], overwrite=True)
+    assert Store.open(old.path, verify=True).fingerprint == old.fingerprint
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
 def test_a_folder_without_permission_is_reported(recordings, make_store, monkeypatch, code):
     def refuse(self, *_, **__):

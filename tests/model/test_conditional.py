@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from brainlm.model import conditional
-from brainlm.model.conditional import VisibleSolver, conditional_mean
+from brainlm.model.conditional import conditional_mean
 
 
 def covariance_of(num_parcels: int, *, num_windows: int = 1, seed: int = 0) -> torch.Tensor:
@@ -50,16 +50,6 @@ def test_small_chunks_give_the_same_as_one_chunk(monkeypatch: pytest.MonkeyPatch
     whole = conditional_mean(covariance, signal_BPT, visible_BPT)
     monkeypatch.setattr(conditional, "CHUNK_BYTES_CPU", 1)
     torch.testing.assert_close(conditional_mean(covariance, signal_BPT, visible_BPT), whole)
-
-
-def test_the_solver_inverts_the_covariance_of_the_visible_parcels():
-    signal_BPT, visible_BPT = example()
-    visible_BPT[0, :, 4:8] = True  # complete time points count too
-    covariance = covariance_of(7, num_windows=3)
-    signal_BTP, seen_BTP = signal_BPT.transpose(1, 2).contiguous(), visible_BPT.transpose(1, 2).contiguous()
-    solved_BTP = VisibleSolver(covariance, seen_BTP)(signal_BTP)
-    assert torch.equal(solved_BTP[~seen_BTP], torch.zeros_like(solved_BTP[~seen_BTP]))
-    torch.testing.assert_close((solved_BTP @ covariance)[seen_BTP], signal_BTP[seen_BTP])
 
 
 def test_hidden_values_are_never_looked_at_even_when_nan():

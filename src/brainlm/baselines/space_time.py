@@ -1,8 +1,7 @@
 """The Gaussian that also looks along time: covariance = (between parcels) x (between time points), a Kronecker product.
 
-The product is never formed: its visible part is solved by conjugate gradients whose operator is two matrix products
-and whose preconditioner is the purely spatial solution. Where the two factors come from is in ``gaussian.py`` and
-``moments.py``.
+The product is never formed: its visible part is solved by conjugate gradients, where operator and preconditioner are
+two matrix products each. Where the two factors come from is in ``gaussian.py`` and ``moments.py``.
 """
 
 from __future__ import annotations
@@ -18,16 +17,14 @@ from torch import Tensor
 from brainlm.baselines.gaussian import GaussianRecording, GaussianSpace
 from brainlm.baselines.moments import Moments
 from brainlm.baselines.predictor import ANY_MASK, MaskedBatch, squared_error
-from brainlm.model.conditional import VisibleSolver
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # residual relative to the right-hand side, both in the preconditioner's norm
-MAX_ITERATIONS = 200  # about 10 are usual; smooth signals need more
+MAX_ITERATIONS = 200  # 15 to 40 are usual; very smooth signals need more
 # Shares of the temporal correlation taken to be white noise; the validation split chooses. Never none: the noise
 # bounds the condition number where signals are smooth or filtered.
 NOISE_SHARES = (0.01, 0.1, 0.3)
-WINDOWS_AT_ONCE = 16  # bounds the memory of the preconditioner's factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,15 +99,10 @@ class GaussianSpaceTime:
         temporal_TT = self.temporal_covariance(signal_BPT.shape[2]).to(signal_BPT.device)
         seen_BTP = batch.visible.transpose(1, 2).contiguous()
         centred_BTP = (signal_BPT.transpose(1, 2) - mean_P).masked_fill(~seen_BTP, 0.0)
-        means = []
-        for first in range(0, len(signal_BPT), WINDOWS_AT_ONCE):
-            part = slice(first, first + WINDOWS_AT_ONCE)
-            own = covariance if covariance.dim() == 2 else covariance[part]
-            solution = solve_visible(own, temporal_TT, centred_BTP[part], seen_BTP[part])
-            if not solution.converged:
-                logger.warning("%s: residual %.1e after %d iterations", self.name, solution.residual, MAX_ITERATIONS)
-            means.append(temporal_TT @ (solution.weights_BTP @ own))
-        return (torch.cat(means) + mean_P).transpose(1, 2)
+        solution = solve_visible(covariance, temporal_TT, centred_BTP, seen_BTP)
+        if not solution.converged:
+            logger.warning("%s: residual %.1e after %d iterations", self.name, solution.residual, MAX_ITERATIONS)
+        return (temporal_TT @ (solution.weights_BTP @ covariance) + mean_P).transpose(1, 2)
 
 
 def solve_visible(
@@ -121,10 +113,16 @@ def solve_visible(
 ) -> Solution:
     """Solve K_vv w = x_v with K = covariance (x) temporal, each window on its own, all at once.
 
-    Preconditioned conjugate gradients (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). A window
-    that has converged is left alone, so batch-mates do not change each other's result beyond rounding.
+    Preconditioned conjugate gradients (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1); the
+    preconditioner is the visible part of K^-1, exact when nothing is hidden. A window that has converged is left
+    alone, so batch-mates do not change each other's result beyond rounding.
     """
-    precondition = VisibleSolver(covariance, seen_BTP)
+    inverse = torch.linalg.inv(covariance.double()).to(covariance.dtype)
+    temporal_inverse_TT = torch.linalg.inv(temporal_TT.double()).to(temporal_TT.dtype)
+
+    def precondition(values_BTP: Tensor) -> Tensor:
+        return (temporal_inverse_TT @ (values_BTP @ inverse)) * seen_BTP
+
     residual = signal_BTP * seen_BTP
     weights = torch.zeros_like(residual)
     direction = precondition(residual)

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def parser_of(name: str, function: Callable[..., int], words: Sequence[str] = ()
 def _preset_in(words: Sequence[str], default: str) -> str:
     """The preset that the words ask for, looked up before they are parsed because it sets other settings' defaults."""
     chosen = default
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         key, equals, value = word.partition("=")
         value = value if equals else following
         if key == "--preset":
@@ -144,7 +145,7 @@ def _with_true(words: Sequence[str], parser: ArgumentParser) -> list[str]:
     """Flags may stand alone: ``--overwrite`` means ``--overwrite true``."""
     flags = {option for action in parser._actions if _is_flag(action) for option in action.option_strings}
     out: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         out.append(word)
         if word in flags and following.lower() not in ("true", "false"):
             out.append("true")

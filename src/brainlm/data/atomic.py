@@ -115,11 +115,15 @@ def publish(folder: Path, destination: Path) -> None:
     old = replaced_for(destination)
     if destination.exists():
         destination.rename(old)
-    folder.rename(destination)
+    try:
+        folder.rename(destination)
+    except OSError:
+        if old.exists():
+            old.rename(destination)
+        raise
     sync(destination.parent)
     (destination / OWNER_FILE).unlink()  # last: a folder without it could not be told from a stranger's
-    if old.exists():
-        shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def recover(destination: Path) -> None:

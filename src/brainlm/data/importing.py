@@ -14,7 +14,7 @@ from pathlib import Path
 
 from brainlm.data.bids import Participants, Sidecars, compile_pattern, entities_of, repetition_time, seconds
 from brainlm.data.parcels import Parcels
-from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, listed, write_store
+from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
 from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_table
 from brainlm.data.shards import StoredType
 from brainlm.data.splits import SplitRule
@@ -96,7 +96,7 @@ def import_recordings(
         try:
             planned.append(_plan(item, load, people, compiled, tr, sidecars))
         except DataError as error:
-            failures.append(Failure.from_error(str(item.path), error))
+            failures.append(failure_of(str(item.path), error))
     notes = _notes_on_people(planned, people) if participants is not None else []
     if skipped:
         notes.append(f"{len(skipped)} files hold no parcel signals and were passed over: {listed(skipped)}")

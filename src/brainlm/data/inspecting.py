@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,9 +76,18 @@ def _origin(store: Store) -> InspectionTable:
         "stored as": manifest.dtype,
         "shards": str(len(manifest.shards)),
         **{str(name): str(value) for name, value in manifest.source.items()},
-        **{f"split {name}": str(value) for name, value in manifest.split.items() if value},
+        **{f"split {name}": _plain(value) for name, value in manifest.split.items() if _plain(value)},
     }
     return InspectionTable("store", pd.DataFrame({"entry": list(rows), "value": list(rows.values())}))
+
+
+def _plain(value: object) -> str:
+    """A value of the manifest as text; what is not set is empty."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items() if _plain(item))
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _counts(metadata: pd.DataFrame, column: str, *, order: Sequence[str] = ()) -> InspectionTable:

@@ -16,6 +16,7 @@ from brainlm.errors import DataError
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 PARCELS_FILE = "parcels.tsv"
+ATLAS_IMAGE = "atlas.nii.gz"  # the label image, where there is one; for brain maps
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,10 @@ class Parcels:
         return [str(name) for name in self.table.columns if name not in NOT_NETWORKS]
 
     def order(self, by: str) -> Int64[np.ndarray, "P"]:
-        """The parcels' positions in the order asked for: ``"y"`` (posterior to anterior, as in the paper), ``"atlas"``
-        (as they are) or ``"network:<column>"`` (network by network, within each by Y where known). Ties keep atlas order.
+        """The parcels' positions in the order asked for; ties keep atlas order.
+
+        ``"y"``: posterior to anterior, as in the paper; ``"atlas"``: as they are; ``"network:<column>"``: network by
+        network, within each by y where known.
         """
         if by == "atlas":
             return np.arange(len(self), dtype=np.int64)

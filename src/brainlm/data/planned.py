@@ -1,18 +1,20 @@
 """Recordings of which all but the signal is known -> a store, one signal in memory at a time.
 
-Every source ends here: tables in ``importing.py``, ready-made data sets in ``sources.py``.
+Every source ends here: tables in ``importing.py``, ready-made data sets in ``sources/``.
 """
 
 from __future__ import annotations
 
-import shutil
+import gzip
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from brainlm.data.manifest import ATLAS_IMAGE
 from brainlm.data.parcels import Parcels
 from brainlm.data.read import Signal
 from brainlm.data.recording import Phenotype, Recording, recording_name
@@ -20,8 +22,6 @@ from brainlm.data.shards import StoredType
 from brainlm.data.splits import SplitRule, assign_splits
 from brainlm.data.store_writer import StoreWriter
 from brainlm.errors import DataError, Failure
-
-ATLAS_IMAGE = "atlas.nii.gz"  # in the store's folder: the label image, for brain maps
 
 Progress = Callable[[int, int, str], None]  # recordings done, of how many, the name of the last one
 
@@ -51,10 +51,9 @@ class PlannedRecording:
         """The recording's name within the store."""
         return recording_name(self.subject, self.session, self.task, self.run)
 
-    def read(self, atlas: str) -> tuple[Recording, Signal]:
-        """The recording with its signal, and what was done to the signal."""
-        signal = self.load()
-        recording = Recording(
+    def with_signal(self, signal: Signal, *, atlas: str) -> Recording:
+        """The recording, once its signal has been read."""
+        return Recording(
             signal.bold,
             self.tr,
             self.subject,
@@ -66,7 +65,6 @@ class PlannedRecording:
             source=self.source,
             phenotypes=self.phenotypes,
         )
-        return recording, signal
 
 
 @dataclass(frozen=True)
@@ -123,22 +121,23 @@ def write_store(
         for number, plan in enumerate(chosen, start=1):
             recording = None
             try:
-                recording, signal = plan.read(atlas)
+                signal = plan.load()
+                recording = plan.with_signal(signal, atlas=atlas)
                 writer.add(recording, split=split_of[plan.name])
                 stored.append(_Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered))
             except DataError as error:
                 # What the disk refuses ends the import; what is wrong with one recording does not.
                 if recording is not None and isinstance(error.__cause__, OSError):
                     raise
-                failed.append(Failure.from_error(plan.origin, error))
+                failed.append(failure_of(plan.origin, error))
             if progress is not None:
                 progress(number, len(chosen), plan.name)
         if not stored:
             raise _nothing_left(failed)
         for failure in failed:
             writer.exclude(failure)
-    if atlas_image is not None:
-        shutil.copyfile(atlas_image, Path(out) / ATLAS_IMAGE)
+        if atlas_image is not None:
+            _attach_image(writer, Path(atlas_image))
     return ImportSummary(
         store=Path(out),
         num_recordings=len(stored),
@@ -147,6 +146,23 @@ def write_store(
         failures=tuple(failed),
         notes=(*notes, *_notes_on_signals(stored)),
     )
+
+
+def failure_of(origin: str, error: DataError) -> Failure:
+    """The failure that ``error`` means for the input at ``origin``, whose path is not said twice."""
+    failure = Failure.from_error(origin, error)
+    return replace(failure, reason=failure.reason.removeprefix(origin).lstrip(": "))
+
+
+def _attach_image(writer: StoreWriter, image: Path) -> None:
+    """Keep the label image in the store, compressed as its name there says."""
+    if image.suffix == ".gz":
+        writer.attach(image, ATLAS_IMAGE)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compressed = Path(folder) / ATLAS_IMAGE
+        compressed.write_bytes(gzip.compress(image.read_bytes(), mtime=0))  # no time in it: same input, same bytes
+        writer.attach(compressed, ATLAS_IMAGE)
 
 
 @dataclass(frozen=True, eq=False)

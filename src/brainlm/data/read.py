@@ -132,14 +132,14 @@ def _refuse_partly_missing(bad_TP: Bool[np.ndarray, "T P"], bold_TP: Float32[np.
 
 
 def _without_columns(raw: RawTable, drop_columns: Sequence[str], path: Path) -> RawTable:
-    """``raw`` without the columns named in its header, or counted from 1."""
+    """``raw`` without the columns counted from 1, or named in its header; a whole number is always a count."""
     num_columns = raw.frame.shape[1]
     positions: set[int] = set()
     for name in drop_columns:
-        if name in raw.header:
-            positions.update(position for position, other in enumerate(raw.header) if other == name)
-        elif name.isdecimal() and 1 <= int(name) <= num_columns:
+        if name.isdecimal() and 1 <= int(name) <= num_columns:
             positions.add(int(name) - 1)
+        elif name in raw.header and not name.isdecimal():
+            positions.update(position for position, other in enumerate(raw.header) if other == name)
         else:
             raise DataError(
                 f"{path} has no column {name!r} to leave out",

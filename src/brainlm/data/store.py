@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Int64
 
 from brainlm.data.atomic import replaced_for, temporary_for
-from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
+from brainlm.data.manifest import ATLAS_IMAGE, MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
 from brainlm.data.shards import FIXED_COLUMNS, Shards, open_shard
@@ -75,6 +75,12 @@ class Store:
     def num_parcels(self) -> int:
         """P, the number of parcels."""
         return len(self.parcels)
+
+    @property
+    def atlas_image(self) -> Path | None:
+        """The label image that was kept with the store, if one was."""
+        image = self.path / ATLAS_IMAGE
+        return image if image.is_file() else None
 
     @cached_property
     def num_timepoints(self) -> Int64[np.ndarray, "N"]:
@@ -141,17 +147,18 @@ class Store:
             if column not in self._metadata:
                 raise _unknown(f"the store has no column {column}", column, [str(name) for name in self._metadata])
             values = [wanted] if isinstance(wanted, str) or np.ndim(wanted) == 0 else list(wanted)
-            present = self._metadata[column]
+            present = set(self._metadata[column].dropna())
             for value in values:
-                if not (present == value).any():
-                    names = sorted({str(item) for item in present.dropna().unique()})
-                    raise _unknown(f"no recording has {column} = {value}", str(value), names)
-            keep &= present.isin(values).to_numpy()
+                if value not in present:
+                    raise _unknown(f"no recording has {column} = {value}", str(value), sorted(map(str, present)))
+            keep &= self._metadata[column].isin(values).to_numpy()
         return self.take(np.flatnonzero(keep))
 
     def take(self, indices: Sequence[int] | Int64[np.ndarray, "M"]) -> Store:
         """The recordings at these positions, in this order."""
-        rows = self._rows[np.asarray(indices, dtype=np.int64)]
+        positions = np.asarray(indices)
+        assert positions.size == 0 or np.issubdtype(positions.dtype, np.integer), "positions, not a mask"
+        rows = self._rows[positions.astype(np.int64)]
         return Store(self.path, manifest=self.manifest, parcels=self.parcels, shards=self._shards, rows=rows)
 
     def __repr__(self) -> str:

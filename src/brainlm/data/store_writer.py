@@ -77,9 +77,14 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         with atomic.disk_errors(self.path):
-            atomic.recover(self.path)
             self._check_path()
             atomic.claim(self._folder)
+            try:
+                atomic.recover(self.path)
+                self._check_path()
+            except BaseException:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise
         return self
 
     def add(self, recording: Recording, *, split: str = "train") -> None:

@@ -67,11 +67,12 @@ def _parse(path: Path) -> RawTable:
         )
     delimiter = _delimiter(data[-1].text)
     header: tuple[str, ...] = ()
-    comments = [line for line in lines if line.number < data[0].number]
-    if comments and len(words := _words(comments[-1].text, delimiter)) == len(_words(data[0].text, delimiter)):
+    comments = [line.text.strip(" ").lstrip("#") for line in lines if line.number < data[0].number]
+    first, second = (_words(line.text, delimiter) for line in (data[0], data[min(1, len(data) - 1)]))
+    if comments and len(words := _words(comments[-1], delimiter)) == len(first):
         header = _names(words)
-    elif _is_header(_words(data[0].text, delimiter), _words(data[1].text, delimiter) if len(data) > 1 else []):
-        header, data = _names(_words(data[0].text, delimiter)), data[1:]
+    elif _is_header(first, second if len(data) > 1 else []):
+        header, data = _names(first), data[1:]
     data = _without_trailing_delimiter(data, delimiter)
     num_columns = _num_columns(data, delimiter, path)
     if header and header[-1] == "" and len(header) == num_columns + 1:

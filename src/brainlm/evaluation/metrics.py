@@ -15,6 +15,7 @@ from enum import IntEnum
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 # A variance below this share of the mean square is rounding, not variation.
@@ -35,8 +36,8 @@ class Term(IntEnum):
 
 
 def r2(sums: Float64[np.ndarray, "*groups 8"]) -> Float64[np.ndarray, "*groups"]:
-    """The coefficient of determination of each group; at most 1, negative when worse than the groups's mean."""
-    return 1.0 - _divide(sums[..., Term.SQUARED_ERROR], _variation(sums, Term.Y, Term.YY))
+    """The coefficient of determination of each group; at most 1, negative when worse than the group's mean."""
+    return np.asarray(1.0 - _divide(sums[..., Term.SQUARED_ERROR], _variation(sums, Term.Y, Term.YY)))
 
 
 def mae(sums: Float64[np.ndarray, "*groups 8"]) -> Float64[np.ndarray, "*groups"]:
@@ -98,7 +99,8 @@ def _variation(sums: np.ndarray, first: Term, second: Term) -> np.ndarray:
     return np.where(deviations > RELATIVE_ROUNDING * sums[..., second], deviations, 0.0)
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """The ratio; NaN where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
     known = denominator > 0
     return np.where(known, numerator / np.where(known, denominator, 1.0), np.nan)

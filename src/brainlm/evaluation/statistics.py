@@ -47,22 +47,22 @@ class SubjectBootstrap:
 
         ``statistic`` maps (..., K) to (...). With one subject there is nothing to resample: the limits are None.
         """
-        return self._interval(statistic(sums_SK.sum(axis=0)), statistic(self.counts_RS @ sums_SK))
+        return self._interval(float(statistic(sums_SK.sum(axis=0))), statistic(self.counts_RS @ sums_SK))
 
     def difference(
         self, sums_SK: Float64[np.ndarray, "S K"], others_SK: Float64[np.ndarray, "S K"], statistic: Statistic
     ) -> Interval:
         """The statistic of one method minus that of another, both on the same resamples."""
-        value = statistic(sums_SK.sum(axis=0)) - statistic(others_SK.sum(axis=0))
+        value = float(statistic(sums_SK.sum(axis=0)) - statistic(others_SK.sum(axis=0)))
         values_R = statistic(self.counts_RS @ sums_SK) - statistic(self.counts_RS @ others_SK)
         return self._interval(value, values_R)
 
-    def _interval(self, value: np.ndarray, values_R: np.ndarray) -> Interval:
+    def _interval(self, value: float, values_R: np.ndarray) -> Interval:
         finite_R = values_R[np.isfinite(values_R)]
         if not np.isfinite(value):
             return Interval(None, None, None)
         if self.counts_RS.shape[1] < 2 or len(finite_R) == 0:
-            return Interval(float(value), None, None)
+            return Interval(value, None, None)
         tail = (1.0 - self.confidence) / 2.0
         low, high = np.quantile(finite_R, [tail, 1.0 - tail])
-        return Interval(float(value), float(low), float(high))
+        return Interval(value, float(low), float(high))

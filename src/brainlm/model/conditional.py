@@ -7,7 +7,7 @@ window that see the same parcels), L time points of the longest group, K visible
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,26 +44,19 @@ def conditional_mean(
         covariance = covariance.to(dtype)
         seen_BTP = visible_BPT.transpose(1, 2).contiguous()
         signal_BTP = signal_BPT.transpose(1, 2).to(dtype).masked_fill(~seen_BTP, 0.0)
-        # Complete time points have nothing to predict; blocks are made one by one, so memory stays small.
-        weights_BTP = _solve(_blocks(covariance, seen_BTP, skip_complete=True), signal_BTP)
+        weights_BTP = _solve_visible(covariance, signal_BTP, seen_BTP)
         mean_BTP = weights_BTP @ covariance
         return torch.where(seen_BTP, signal_BTP, mean_BTP).transpose(1, 2).to(signal_BPT.dtype)
 
 
-class VisibleSolver:
-    """Applies Sigma_vv^-1 to the visible parcels of every time point, again and again with the same factors.
-
-    For iterative methods; ``conditional_mean`` is the one-shot form. Holds one K x K factor per group.
-    """
-
-    def __init__(
-        self, covariance: Float[Tensor, "P P"] | Float[Tensor, "B P P"], seen_BTP: Bool[Tensor, "B T P"]
-    ) -> None:
-        self._blocks = list(_blocks(covariance, seen_BTP, skip_complete=False))
-
-    def __call__(self, signal_BTP: Float[Tensor, "B T P"]) -> Float[Tensor, "B T P"]:
-        """Sigma_vv^-1 x_v at the visible values, 0 at the hidden ones; hidden values of the signal are ignored."""
-        return _solve(self._blocks, signal_BTP)
+def _solve_visible(covariance: Tensor, signal_BTP: Tensor, seen_BTP: Tensor) -> Tensor:
+    """Sigma_vv^-1 x_v where time points are partly visible, 0 elsewhere: (B, T, P)."""
+    padded_signal = F.pad(signal_BTP.flatten(0, 1), (0, 1, 0, 1))
+    padded_weights = torch.zeros_like(padded_signal)
+    for block in _blocks(covariance, seen_BTP):
+        place_GKL = block.time_GL[:, None, :], block.parcel_GK[:, :, None]
+        padded_weights[place_GKL] = torch.cholesky_solve(padded_signal[place_GKL], block.factor_GKK)
+    return padded_weights[:-1, :-1].view_as(signal_BTP)
 
 
 @dataclass(frozen=True)
@@ -79,15 +72,14 @@ class _Block:
     parcel_GK: Tensor
 
 
-def _blocks(covariance: Tensor, seen_BTP: Tensor, *, skip_complete: bool) -> Iterator[_Block]:
-    """The Cholesky factors of all groups with visible parcels, a chunk at a time."""
+def _blocks(covariance: Tensor, seen_BTP: Tensor) -> Iterator[_Block]:
+    """The Cholesky factors of all groups with both visible and hidden parcels, a chunk at a time."""
     num_windows, num_timepoints, num_parcels = seen_BTP.shape
     starts_N = _group_starts(seen_BTP)
     lengths_N = torch.diff(starts_N, append=starts_N.new_tensor([num_windows * num_timepoints]))
     seen_NP = seen_BTP.flatten(0, 1)[starts_N]
     counts_N = seen_NP.sum(dim=1)
-    most = num_parcels - 1 if skip_complete else num_parcels
-    group_G = ((counts_N > 0) & (counts_N <= most)).nonzero().squeeze(1)
+    group_G = ((counts_N > 0) & (counts_N < num_parcels)).nonzero().squeeze(1)
     # Sorted by size, so that a chunk of nearly equal groups pads little; the sizes go to the host once.
     group_G = group_G[torch.argsort(counts_N[group_G], stable=True)]
     counts = counts_N[group_G].tolist()
@@ -103,16 +95,6 @@ def _blocks(covariance: Tensor, seen_BTP: Tensor, *, skip_complete: bool) -> Ite
             time_GL=torch.where(offset_L < length_G1, start_G1 + offset_L, num_windows * num_timepoints),
             parcel_GK=parcel_GK,
         )
-
-
-def _solve(blocks: Iterable[_Block], signal_BTP: Tensor) -> Tensor:
-    """Sigma_vv^-1 x_v at the groups of ``blocks``, 0 elsewhere: (B, T, P)."""
-    padded_signal = F.pad(signal_BTP.flatten(0, 1), (0, 1, 0, 1))
-    padded_weights = torch.zeros_like(padded_signal)
-    for block in blocks:
-        place_GKL = block.time_GL[:, None, :], block.parcel_GK[:, :, None]
-        padded_weights[place_GKL] = torch.cholesky_solve(padded_signal[place_GKL], block.factor_GKK)
-    return padded_weights[:-1, :-1].view_as(signal_BTP)
 
 
 def _group_starts(seen_BTP: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,25 +26,6 @@ SLICES_MM = (-44, -18, -2, 14)
 CORTICAL_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 EXTENSION_MM = 3.0
 SURFACE = "fsaverage5"  # comes with nilearn: no download
-
-
-class Brain(Protocol):
-    """Something that shows one value a parcel; ``note`` says how, for the caption."""
-
-    note: str
-
-    def tiles(self, values: Float[np.ndarray, "P"], scale: ColourScale) -> tuple[Panel, ...]:
-        """One image a view; NaN stays uncoloured."""
-        ...
-
-
-def choose_brain(parcels: Parcels | None, atlas: Path | None) -> Brain | None:
-    """The label image where there is one, else markers, None where nothing says where the parcels lie."""
-    if parcels is None:
-        return None
-    if atlas is not None:
-        return PaintedBrain(parcels, atlas)
-    return MarkerBrain(parcels) if parcels.has_coordinates else None
 
 
 class PaintedBrain:
@@ -93,7 +74,7 @@ class PaintedBrain:
         heights = [z for z in SLICES_MM if (self._slice_labels(z) >= 0).any()]
         slices = [self._slice(values, scale, z) for z in heights]
         pictures += _trimmed(slices) if slices else []
-        names += [f"z = {number(z, digits=0)} mm" for z in heights]
+        names += [f"z = {number(float(z), digits=0)} mm" for z in heights]
         return tuple(_tile(name, picture, scale) for name, picture in zip(names, pictures, strict=True))
 
     def _surface(
@@ -121,12 +102,12 @@ class PaintedBrain:
         )
         return _pixels(figure)
 
-    def _slice_labels(self, z_mm: float) -> Int64[np.ndarray, "X Y"]:
+    def _slice_labels(self, z_mm: int) -> Int64[np.ndarray, "X Y"]:
         level = round(float((np.linalg.inv(self._affine) @ (0, 0, z_mm, 1))[2]))
         inside = 0 <= level < self._index_XYZ.shape[2]
         return self._index_XYZ[:, :, level] if inside else np.full(self._index_XYZ.shape[:2], -1, dtype=np.int64)
 
-    def _slice(self, values: Float[np.ndarray, "P"], scale: ColourScale, z_mm: float) -> UInt8[np.ndarray, "H W 3"]:
+    def _slice(self, values: Float[np.ndarray, "P"], scale: ColourScale, z_mm: int) -> UInt8[np.ndarray, "H W 3"]:
         from nilearn.plotting import plot_img
 
         # Values become steps of the colour scale, 0 stays "nothing here": a value of 0 must not vanish.
@@ -220,6 +201,18 @@ class MarkerBrain:
         # Each view has its own frame: cut away the margins of each, not those common to all.
         trimmed = [_trimmed([picture])[0] for picture in pictures]
         return tuple(_tile(name, picture, scale) for name, picture in zip(self.views.values(), trimmed, strict=True))
+
+
+Brain = PaintedBrain | MarkerBrain
+
+
+def choose_brain(parcels: Parcels | None, atlas: Path | None) -> Brain | None:
+    """The label image where there is one, else markers, None where nothing says where the parcels lie."""
+    if parcels is None:
+        return None
+    if atlas is not None:
+        return PaintedBrain(parcels, atlas)
+    return MarkerBrain(parcels) if parcels.has_coordinates else None
 
 
 def _tile(name: str, picture: UInt8[np.ndarray, "H W 3"], scale: ColourScale) -> Panel:

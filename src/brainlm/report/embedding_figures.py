@@ -103,7 +103,7 @@ def subject_panel(projection: Projection, subjects: pd.Series) -> Panel:
 
 
 def _scatter(
-    axes: Axes, points: Float[np.ndarray, "N 2"], colour: str | np.ndarray, marker: str, *, size: float = 26
+    axes: Axes, points: Float[np.ndarray, "N 2"], colour: str | np.ndarray, marker: str, *, size: int = 26
 ) -> None:
     dots = axes.scatter(points[:, 0], points[:, 1], s=size if len(points) < RASTER_FROM else 6, c=colour, marker=marker,
                         alpha=0.85, linewidths=0.4, edgecolors="white")  # fmt: skip

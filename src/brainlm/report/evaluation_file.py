@@ -78,6 +78,7 @@ class Evaluation:
     model: Mapping[str, Any]
     store: Mapping[str, Any]
     settings: Mapping[str, Any]
+    notes: tuple[str, ...]
     conditions: tuple[Condition, ...]
 
     @classmethod
@@ -93,6 +94,7 @@ class Evaluation:
             model=content.get("model", {}),
             store=content.get("store", {}),
             settings=content.get("settings", {}),
+            notes=tuple(str(note) for note in content.get("notes", ())),
             conditions=tuple(_condition(entry) for entry in content["conditions"]),
         )
 
@@ -154,10 +156,10 @@ def _interval(entry: Mapping[str, Any], name: str) -> Interval:
     return Interval(*(_number(entry.get(name + suffix)) for suffix in ("", "_low", "_high")))
 
 
-def _number(value: float | None) -> float:
+def _number(value: float | int | None) -> float:
     # JSON has no NaN: null is a number that could not be computed.
     return math.nan if value is None else float(value)
 
 
-def _numbers(values: list[float | None] | None) -> Float[np.ndarray, "N"] | None:
+def _numbers(values: list[Any] | None) -> Float[np.ndarray, "N"] | None:
     return np.array([_number(value) for value in values]) if values else None

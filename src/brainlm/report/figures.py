@@ -127,7 +127,7 @@ def _example_panels(
     )
     rival_mark = marks.get(examples.baseline_names[index])
     shown = np.concatenate([examples.signal[index, chosen], examples.predicted[index, chosen]])
-    limits = np.nanmin(shown), np.nanmax(shown)
+    limits = float(np.nanmin(shown)), float(np.nanmax(shown))
     panels = []
     for percentile, parcel in zip(PERCENTILES, chosen, strict=True):
         note = f"{percentile}th percentile: R² {number(float(scores[parcel]), digits=2)}"
@@ -172,7 +172,7 @@ def _example_uri(examples: Examples, index: int, parcel: int, limits: tuple[floa
             axes.plot(time, np.where(hidden, examples.baseline[index, parcel], np.nan), color=rival_colour, linewidth=1)
         axes.plot(time, np.where(hidden, examples.predicted[index, parcel], np.nan), color=MODEL, linewidth=1.9)
         margin = 0.05 * (limits[1] - limits[0]) or 1
-        axes.set_ylim(float(limits[0] - margin), float(limits[1] + margin))
+        axes.set_ylim(limits[0] - margin, limits[1] + margin)
         axes.set_xlim(-0.5 * step, time[-1] + 0.5 * step)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_xlabel("time (s)" if np.isfinite(tr_s) else "time point (TR not known)")

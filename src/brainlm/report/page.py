@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from importlib.resources import files
@@ -15,7 +16,7 @@ from brainlm.report import provenance, score_sections, sections
 from brainlm.report.blocks import Section
 from brainlm.report.brain_maps import choose_brain
 from brainlm.report.evaluation_file import Evaluation
-from brainlm.report.run_folder import RunFolder
+from brainlm.report.run_folder import RunFolder, TrainingLog
 from brainlm.report.sentences import (
     VERDICT_MARKS,
     bounds,
@@ -94,6 +95,7 @@ def _render(run: RunFolder, made: list[Section]) -> str:
         config=run.config,
         no_config=run.missing("config"),
         sections=made,
+        evaluation_notes=evaluation.notes if evaluation is not None else (),
         notes=_method_notes(evaluation) if evaluation is not None else (),
         next_steps=next_steps(run),
         confidence=evaluation.confidence_percent if evaluation is not None else "95 %",
@@ -111,11 +113,17 @@ def _what_was_run(run: RunFolder) -> str:
     wall_time = provenance.find(run.provenance, "Wall time")
     known = ", ".join([f"preset “{preset}”"] * bool(preset) + [f"{parameters(count or 0)} parameters"] * bool(count))
     text = f"A BrainLM masked autoencoder{f' ({known})' if known else ''} was pretrained"
-    epochs = run.log.num_epochs if run.log is not None else None
-    text += f" for {counted(epochs, 'epoch')}" if epochs else ""
+    text += f" for {_how_long(run.log)}" if run.log is not None else ""
     text += f" in {duration(float(wall_time))}" if isinstance(wall_time, int | float) else ""
     data = provenance.find(run.provenance, "Data")
     return f"{text}. Data: {str(data).rstrip('.')}." if data else f"{text}."
+
+
+def _how_long(log: TrainingLog) -> str:
+    if log.steps_per_epoch is None:
+        return counted(log.num_steps, "step")
+    epochs = round(log.num_steps / log.steps_per_epoch, 1)
+    return f"{epochs:g} epoch" + ("" if epochs == 1 else "s")
 
 
 def _what_came_out(run: RunFolder) -> tuple[str, ...]:
@@ -198,7 +206,8 @@ def _write(text: str, path: Path) -> Path:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise DataError(
             "the report cannot be written",
             found=f"{path}: {error.strerror or error}",

@@ -57,7 +57,9 @@ def r2_scale(values: Float[np.ndarray, "P"]) -> ColourScale:
     low, high = _shown(values)
     label = "R² of the model"
     if low >= LOWEST_SEQUENTIAL:
-        return ColourScale(mpl.colormaps["viridis"], low, high, label, "Brighter is better.", None, _decimals(high - low))
+        return ColourScale(
+            mpl.colormaps["viridis"], low, high, label, "Brighter is better.", None, _decimals(high - low)
+        )
     reach = max(-low, high)
     reading = "Orange above 0, purple below."
     return ColourScale(BELOW_TO_ABOVE, -reach, reach, label, reading, 0.0, _decimals(2 * reach))
@@ -67,7 +69,9 @@ def difference_scale(values: Float[np.ndarray, "P"]) -> ColourScale:
     """Diverging around 0: the baseline's blue where it is ahead, the model's colour where the model is."""
     reach = max(abs(bound) for bound in _shown(values))
     reading = "Orange where the model is ahead, blue where the baseline is."
-    return ColourScale(BASELINE_TO_MODEL, -reach, reach, "R², model minus best baseline", reading, 0.0, _decimals(2 * reach, sign=True))
+    return ColourScale(
+        BASELINE_TO_MODEL, -reach, reach, "R², model minus best baseline", reading, 0.0, _decimals(2 * reach, sign=True)
+    )
 
 
 def attention_scale(log_ratio: Float[np.ndarray, "P"]) -> ColourScale:
@@ -146,7 +150,7 @@ def dots_panel(values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: C
         axes.set_yticks(range(len(ordered)), [f"{name} ({len(groups[name])})" for name in ordered], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: scale.text(value))
         uri = svg_uri(figure)
     told = ", ".join(f"{name} {scale.text(float(np.median(groups[name])))}" for name in ordered)

@@ -10,11 +10,11 @@ from brainlm.report.sentences import duration, parameters
 
 # title: names looked for, as the end of a dotted path; the first found counts.
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "Data": ("source.description", "description", "data.name"),
+    "Data": ("source.description", "description", "data.name", "data.store"),
     "Terms": ("source.terms", "terms", "licence", "license"),
     "Where from": ("source.url", "url"),
     "Data fingerprint": ("fingerprint", "data_fingerprint", "store_fingerprint"),
-    "Split": ("split.rule", "split_rule", "split"),
+    "Split": ("data.split", "split_rule", "split"),
     "Seed": ("seed", "split.seed"),
     "Scaler": ("scaler.kind", "scaler"),
     "Preset": ("preset",),
@@ -26,6 +26,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }
 ALWAYS_SHOWN = ("Data", "Terms", "Split", "Scaler", "Command")
 EXCLUSIONS = ("exclusions", "excluded")
+NUM_EXCLUSIONS = ("num_exclusions",)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Provenance:
     facts: tuple[tuple[str, str], ...]
     others: tuple[tuple[str, str], ...]
     exclusions: tuple[Exclusion, ...]
+    num_exclusions: int
 
 
 def describe(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> Provenance:
@@ -61,10 +63,14 @@ def describe(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> Provena
     listed = _at(content, exclusions_path) if exclusions_path else None
     exclusions = tuple(_exclusion(entry) for entry in listed) if isinstance(listed, Sequence) else ()
     used |= {exclusions_path} if exclusions_path and exclusions else set()
+    counted_path = find_path(content, NUM_EXCLUSIONS)
+    num_exclusions = max(len(exclusions), int(_at(content, counted_path)) if counted_path else 0)
     others = [(path, str(value)) for path, value in _leaves(content) if not any(_within(path, known) for known in used)]
     first = tuple(fact for fact in facts if fact[0] in ALWAYS_SHOWN)
     rest = tuple(fact for fact in facts if fact[0] not in ALWAYS_SHOWN)
-    return Provenance(first=first, facts=rest, others=tuple(others), exclusions=exclusions)
+    return Provenance(
+        first=first, facts=rest, others=tuple(others), exclusions=exclusions, num_exclusions=num_exclusions
+    )
 
 
 def find(content: Mapping[str, Any] | None, title: str) -> Any:

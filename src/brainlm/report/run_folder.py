@@ -47,9 +47,10 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """Lightning's metrics.csv: sparse rows, one a logging event."""
+    """Lightning's metrics.csv: sparse rows, one a logging event; ``validate_every``: epochs between validations."""
 
     table: pd.DataFrame
+    validate_every: int | None
 
     def curve(self, name: str) -> Curve:
         """The rows that hold ``name``, by step; a step logged again after a resume counts once, the last time."""
@@ -59,22 +60,21 @@ class TrainingLog:
         return Curve(steps=rows["step"].to_numpy(np.float64), values=rows[name].to_numpy(np.float64))
 
     @property
-    def num_epochs(self) -> int | None:
-        """Epochs begun, None where the log does not tell."""
-        epochs = self.table["epoch"].dropna() if "epoch" in self.table else None
-        return int(epochs.max()) + 1 if epochs is not None and len(epochs) else None
+    def steps_per_epoch(self) -> float | None:
+        """Optimiser steps in an epoch, None where the log cannot tell.
+
+        The column ``epoch`` does not: where a run is saved within epochs, Lightning counts the stretches between.
+        """
+        steps = self.curve("val_loss").steps
+        if self.validate_every is None or not len(steps):
+            return None
+        apart = float(np.median(np.diff(steps))) if len(steps) > 1 else float(steps[0] + 1)
+        return apart / self.validate_every
 
     @property
-    def steps_per_epoch(self) -> float | None:
-        """Optimiser steps in an epoch, None when no validation row tells it."""
-        if not {"epoch", "val_loss"} <= set(self.table):
-            return None
-        validated = self.table.dropna(subset=["val_loss", "epoch"]).groupby("epoch")["step"].max()
-        if validated.empty:
-            return None
-        # The last epoch may have been interrupted; the one before it is whole.
-        whole = -2 if len(validated) > 1 else -1
-        return float((validated.iloc[whole] + 1) / (validated.index[whole] + 1))
+    def num_steps(self) -> int:
+        """Optimiser steps made, as far as logged."""
+        return int(self.table["step"].max()) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +141,10 @@ class RunFolder:
                 found="none of these files",
                 remedy="give the folder that `brainlm pretrain --out` wrote",
             )
+        if parts["log"] is not None:
+            training = (parts["provenance"] or {}).get("training", {})
+            every = training.get("validate_every") if isinstance(training, Mapping) else None
+            parts["log"] = TrainingLog(parts["log"], every if isinstance(every, int) else None)
         run = cls(path=path, **parts)
         run._require_same_parcels()
         return run
@@ -205,7 +209,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_log(run: Path, remedy: str) -> TrainingLog | None:
+def _read_log(run: Path, remedy: str) -> pd.DataFrame | None:
     # A resumed run may have several; version_10 comes after version_9. An empty file is a run killed at once.
     paths = sorted((run / "logs").glob("**/metrics.csv"), key=lambda path: _natural(str(path)))
     tables = []
@@ -217,7 +221,7 @@ def _read_log(run: Path, remedy: str) -> TrainingLog | None:
             if "step" not in table:
                 raise KeyError("column 'step'")
             tables.append(table)
-    return TrainingLog(pd.concat(tables, ignore_index=True)) if tables else None
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -252,7 +256,8 @@ def _read_embeddings(path: Path) -> Embeddings:
     table = pd.read_parquet(path)
     vectors = np.stack([np.asarray(row, dtype=np.float64) for row in table["cls"]])
     finite = np.isfinite(vectors).all(axis=1)
-    metadata = table.drop(columns=[name for name in VECTORS if name in table])
+    # A store writes what it does not know as an empty text.
+    metadata = table.drop(columns=[name for name in VECTORS if name in table]).replace("", None)
     return Embeddings(
         metadata=metadata.iloc[np.flatnonzero(finite)].reset_index(drop=True),
         cls=vectors[finite],

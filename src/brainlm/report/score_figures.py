@@ -68,7 +68,7 @@ def _mask_panel(
     return Panel(title=title, alt=f"R² by amount hidden. {told}.", uri=uri)
 
 
-def _draw_methods(axes: Axes, condition: Condition, position: float, marks: Mapping[str, Mark], floor: float) -> None:
+def _draw_methods(axes: Axes, condition: Condition, position: int, marks: Mapping[str, Mark], floor: float) -> None:
     present = {method.name: method for method in condition.methods}
     names = [name for name in marks if name in present]
     offsets = np.linspace(-0.34, 0.34, len(names)) if len(names) > 1 else np.zeros(1)

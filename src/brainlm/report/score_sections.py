@@ -23,9 +23,11 @@ def masks(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
         return Section("masks", title, (Sentence(run.missing("evaluation"), missing=True),))
     caption = (
         f"R² over all hidden values by kind and amount of masking. Bars: {evaluation.confidence_percent} interval, "
-        f"bootstrap over {_sample(evaluation)}. All methods see the same windows and the same masks. An arrow at the "
+        f"bootstrap over {sample(evaluation)}. All methods see the same windows and the same masks. An arrow at the "
         "lower edge is a method below the axis: its value is in the table."
     )
+    num_short = int(evaluation.store.get("num_too_short", 0))
+    caption += f" {counted(num_short, 'recording')} shorter than a window not evaluated." if num_short else ""
     return Section(
         "masks",
         title,
@@ -51,7 +53,8 @@ def _differences(evaluation: Evaluation) -> tuple[Block, ...]:
     return (Picture(panels, caption, key=key),) if panels else ()
 
 
-def _sample(evaluation: Evaluation) -> str:
+def sample(evaluation: Evaluation) -> str:
+    """Whom the scores are about: ``7 subjects (21 recordings, 63 windows)``."""
     store = evaluation.store
     counts = [
         (int(store[f"num_{noun}s"]), noun) for noun in ("subject", "recording", "window") if f"num_{noun}s" in store
@@ -126,7 +129,7 @@ def forecasting(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
     )
     caption = (
         f"R² of the hidden last patches by how far ahead ({tr_text}), pooled over all windows and parcels of "
-        f"{_sample(run.evaluation)}; no intervals at this level, and neighbouring steps are not independent. 1 − R² is "
+        f"{sample(run.evaluation)}; no intervals at this level, and neighbouring steps are not independent. 1 − R² is "
         "the share of variance missed."
     )
     shown = {name: mark for name, mark in marks.items() if _has_steps(run.evaluation, name)}

@@ -15,6 +15,7 @@ from brainlm.report import brain_maps, embedding_figures, figures, parcel_charts
 from brainlm.report.blocks import Block, Picture, Section, Sentence
 from brainlm.report.embedding import choose_column, project, shares
 from brainlm.report.run_folder import RunFolder
+from brainlm.report.score_sections import sample
 from brainlm.report.sentences import counted, dominance, number
 from brainlm.report.style import HIDDEN, INK, MODEL, MUTED, Mark
 
@@ -71,27 +72,32 @@ def examples(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
 def parcels(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
     """R2 of every parcel, and where the model is ahead of or behind the best baseline."""
     title = "Where in the brain"
-    condition = run.evaluation.headline if run.evaluation is not None else None
-    if condition is None or condition.model is None or condition.model.r2_per_parcel is None:
+    evaluation = run.evaluation
+    condition = evaluation.headline if evaluation is not None else None
+    if evaluation is None or condition is None or condition.model is None or condition.model.r2_per_parcel is None:
         return Section("parcels", title, (Sentence(run.missing("evaluation"), missing=True),))
     values = condition.model.r2_per_parcel
     if not np.isfinite(values).any():
         return Section("parcels", title, (Sentence("No parcel has an R²: none had hidden values with variance."),))
-    negative, num_known = int((values < 0).sum()), int(np.isfinite(values).sum())
-    about = f"R² of {condition.model.name} per parcel, {condition.label}: median {number(float(np.nanmedian(values)))}"
-    about += f", {negative or 'none'} of {counted(num_known, 'parcel')} below 0."
-    blocks: list[Block] = _no_brain(run, brain)
-    blocks.append(_map(run, brain, values, parcel_charts.r2_scale(values), about))
+    num_below, num_known = int((values < 0).sum()), int(np.isfinite(values).sum())
+    about = (
+        f"R² of {condition.model.name} per parcel, {condition.label}, pooled over {sample(evaluation)}: median "
+        f"{number(float(np.nanmedian(values)))}, {num_below or 'none'} of {counted(num_known, 'parcel')} below 0."
+    )
+    blocks = [*_no_brain(run, brain), _map(run, brain, values, parcel_charts.r2_scale(values), about)]
     rival = condition.baseline.r2_per_parcel if condition.baseline is not None else None
-    if rival is not None and condition.baseline is not None and np.isfinite(values - rival).any():
-        behind = int((values < rival).sum())
-        about = (
-            f"The same minus R² of {condition.baseline.name}, the best baseline here: the model is behind in "
-            f"{behind} of {counted(int(np.isfinite(values - rival).sum()), 'parcel')} (no intervals at this level)."
-        )
-        scale = parcel_charts.difference_scale(values - rival)
-        blocks.append(_map(run, brain, values - rival, scale, about, drawn_as_above=True))
+    if rival is not None and condition.best_baseline is not None and np.isfinite(values - rival).any():
+        blocks.append(_lead_map(run, brain, values - rival, condition.best_baseline))
     return Section("parcels", title, tuple(blocks))
+
+
+def _lead_map(run: RunFolder, brain: brain_maps.Brain | None, lead: np.ndarray, baseline: str) -> Picture:
+    num_behind, num_known = int((lead < 0).sum()), int(np.isfinite(lead).sum())
+    about = (
+        f"The same minus R² of {baseline}, the best baseline here: the model is behind in {num_behind} of "
+        f"{counted(num_known, 'parcel')} (no intervals at this level)."
+    )
+    return _map(run, brain, lead, parcel_charts.difference_scale(lead), about, drawn_as_above=True)
 
 
 def _no_brain(run: RunFolder, brain: brain_maps.Brain | None) -> list[Block]:
@@ -167,6 +173,13 @@ def _embedding_caption(run: RunFolder, metadata: pd.DataFrame) -> str:
     return text
 
 
+def _embedded(run: RunFolder) -> str:
+    # The same verb writes both files, from the same recordings.
+    if run.embeddings is None:
+        return "recordings"
+    return counted(len(run.embeddings.metadata) + run.embeddings.num_left_out, "recording")
+
+
 def attention(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
     """Mean attention of the CLS token on the brain, against what equal attention would be."""
     title = "Attention of the CLS token"
@@ -177,7 +190,7 @@ def attention(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
     if not np.isfinite(values).any():
         return Section("attention", title, (Sentence("No parcel has attention above 0."),))
     about = (
-        f"Mean CLS attention per parcel over recordings, as a multiple of the uniform level 1/{len(ratio)}: from "
+        f"Mean CLS attention per parcel over {_embedded(run)}, as a multiple of the uniform level 1/{len(ratio)}: from "
         f"{np.nanmin(ratio):.2f}× to {np.nanmax(ratio):.2f}×. Attention says where the model looks, not what it needs."
     )
     blocks = _no_brain(run, brain)

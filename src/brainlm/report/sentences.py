@@ -27,20 +27,13 @@ SPLITS = {
 # A name belongs to the first entry whose word it contains.
 METHOD_NOTES: tuple[tuple[str, str], ...] = (
     ("zero", "predicts 0 everywhere, the centre of the scaled signal: what knowing nothing gives"),
-    ("linear", "draws a straight line in time between the nearest visible points of the same parcel"),
-    ("interpol", "fills hidden points of a parcel from its nearest visible points in time"),
-    ("last", "repeats the last visible value of the same parcel"),
-    ("autoregress", "predicts each parcel from its own recent past with coefficients fitted on training subjects"),
-    (
-        "time",
-        "predicts hidden values from all visible ones, using how parcels covary and how the signal decays in time",
-    ),
-    ("own", "as Gaussian (space), with the covariance of the recording's own points outside the window blended in"),
-    ("adapt", "as Gaussian (space), with the covariance of the recording's own points outside the window blended in"),
-    (
-        "gauss",
-        "predicts hidden parcels from those visible at the same time point, by the covariance of training subjects",
-    ),
+    ("interpolation", "draws a straight line in time between the nearest visible points of the same parcel"),
+    ("last value", "repeats the last visible value of the same parcel"),
+    ("ar(", "predicts each parcel from its own recent past, with coefficients fitted on training subjects"),
+    ("recording, space-time", "as Gaussian (recording), and using how the signal decays in time"),
+    ("recording", "as Gaussian (space), the covariance of this recording's own points outside the window blended in"),
+    ("space-time", "predicts from all visible values, by how parcels covary and how the signal decays in time"),
+    ("gaussian", "predicts hidden parcels from those visible at the same time, by the covariance of training subjects"),
 )
 
 

@@ -25,7 +25,7 @@ MODEL = "#c8440b"
 HIDDEN = "#f3e9d2"
 VERDICT_COLOURS = {"better": MODEL, "worse": "#0f3f78", "level": "#8a94a0", "unknown": "#8a94a0"}
 # Naive rules are grey, fitted baselines blue to violet; the shape carries the identity where the hue is too near.
-NAIVE_WORDS = ("zero", "mean", "last", "interpol")
+NAIVE_WORDS = ("zero", "last value", "interpolation")
 NAIVE = (("#9aa3ad", "v"), ("#6d7681", "^"), ("#b9a88f", "<"), ("#4c535b", ">"))
 FITTED = (("#1d5c99", "s"), ("#5aa5da", "D"), ("#0f2f55", "P"), ("#7b6bb0", "X"), ("#3d8f8a", "d"), ("#8fb8ff", "h"))
 # Paul Tol's "muted" scheme: categories that stay apart under the common colour-vision deficiencies.
@@ -103,12 +103,12 @@ def method_marks(names: Sequence[str], model_name: str | None) -> dict[str, Mark
 
 
 @contextmanager
-def drawing(height: float, *, width: float = PANEL_WIDTH) -> Iterator[Figure]:
-    """A new figure of ``width`` x ``height`` points in the page's style, cleared at the end; pyplot is not involved."""
+def drawing(height: int) -> Iterator[Figure]:
+    """A new figure of ``height`` points in the page's width and style, cleared at the end; pyplot is not involved."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # Only the lay-out is measured with this typeface; the browser has the glyphs it lacks.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
+        figure = Figure(figsize=(PANEL_WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[call-arg, union-attr]
         FigureCanvasAgg(figure)
         try:

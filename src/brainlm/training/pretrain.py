@@ -19,6 +19,7 @@ from brainlm.model.autoencoder import HiddenPrediction, MaskedAutoencoder
 from brainlm.model.masks import choose, hide, num_hidden, parse_masks
 from brainlm.training.batches import Batch
 from brainlm.training.config import TrainingConfig
+from brainlm.training.schedule import Stretches
 
 WINDOWS_OF_BASE_RATE = 256  # the base learning rate belongs to this many windows a step (linear scaling, as in MAE)
 
@@ -41,7 +42,7 @@ class Pretraining(LightningModule):
         scaler: fitted on the training recordings.
         config: mask, rates and the rest.
         windows_per_step: on all devices together, accumulation included; the learning rate is in proportion.
-        num_steps: optimiser steps of the whole run.
+        stretches: how the run's steps are laid out.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Pretraining(LightningModule):
         config: TrainingConfig,
         *,
         windows_per_step: int,
-        num_steps: int,
+        stretches: Stretches,
     ) -> None:
         super().__init__()
         self.network = network
@@ -59,7 +60,8 @@ class Pretraining(LightningModule):
         self.config = config
         self.masks = parse_masks(config.mask)
         self.peak_rate = config.base_learning_rate * windows_per_step / WINDOWS_OF_BASE_RATE
-        self.num_steps = num_steps
+        self.stretches = stretches
+        self.num_steps = stretches.num_steps
         self._predict = torch.compile(network) if config.compile else network
         self._validation: Tensor | None = None
 
@@ -92,7 +94,12 @@ class Pretraining(LightningModule):
         """The loss of one batch."""
         loss = self.predict_hidden(batch, decode_share=self.config.decode_share).loss()
         self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.mask_seed_B))
+        self._log_epoch(batch_size=len(batch.mask_seed_B))
         return loss
+
+    def _log_epoch(self, *, batch_size: int) -> None:
+        # Lightning would log its own epochs, which are our stretches.
+        self.log("epoch", float(self.stretches[self.trainer.current_epoch].epoch), batch_size=batch_size)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
@@ -111,7 +118,8 @@ class Pretraining(LightningModule):
         assert isinstance(gathered, Tensor)
         sums = gathered.reshape(-1, len(_SUMS)).sum(dim=0)
         for name, value in _figures(sums).items():
-            self.log(f"val_{name}", value, sync_dist=False, rank_zero_only=False)
+            self.log(f"val_{name}", value)
+        self._log_epoch(batch_size=1)
 
     def _sum_device(self) -> torch.device:
         # Apple's GPUs have no float64.

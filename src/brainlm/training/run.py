@@ -81,7 +81,7 @@ class RunPlan:
     @property
     def num_steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.stretches.epochs * self.stretches.steps_per_epoch
+        return self.stretches.num_steps
 
     @property
     def num_windows(self) -> int:
@@ -125,7 +125,8 @@ def pretrain(
     device = device or DeviceConfig()
     identity = {"model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
     resumed = _claim(run, identity, store, overwrite=overwrite)
-    trainer = _trainer(run, training, device)
+    with _quiet():
+        trainer = _trainer(run, training, device)
     plan = _plan(store, run, model, training, trainer.world_size)
     network = _network(store, plan, model, training.seed)
     if trainer.is_global_zero and not resumed:
@@ -147,8 +148,10 @@ def pretrain(
 
     if trainer.is_global_zero and not (run / PROVENANCE_FILE).is_file():
         write_model(run, {})
+        if store.atlas_image is not None:
+            shutil.copyfile(store.atlas_image, run / store.atlas_image.name)
     module = Pretraining(
-        network, plan.scaler, training, windows_per_step=plan.schedule.windows_per_step, num_steps=plan.num_steps
+        network, plan.scaler, training, windows_per_step=plan.schedule.windows_per_step, stretches=plan.stretches
     )
     trainer.fit_loop.max_epochs = len(plan.stretches)
     trainer.check_val_every_n_epoch = training.validate_every * plan.stretches.per_epoch
@@ -169,13 +172,21 @@ def pretrain(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to ourselves what Lightning says about things that are as they should be."""
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)  # at INFO: which devices there are not, and products to install
     with warnings.catch_warnings():
         # One process fills batches from the memory map faster than any model takes them (see _Data).
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__` defined.*")
         # Lightning's own use of a torch name that is on its way out.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        yield
+        try:
+            yield
+        finally:
+            for talker, level in zip(talkers, levels, strict=True):
+                talker.setLevel(level)
 
 
 def _claim(run: Path, identity: Mapping[str, Any], store: Store, *, overwrite: bool) -> bool:

@@ -27,6 +27,11 @@ class Stretches:
     save_every_steps: int
 
     @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
     def per_epoch(self) -> int:
         """Stretches in one epoch."""
         return -(-self.steps_per_epoch // self.save_every_steps)

@@ -1,0 +1,191 @@
+"""``brainlm evaluate`` and ``brainlm report``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+from brainlm.cli.console import console, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.main import DONE
+from brainlm.errors import ConfigError
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def evaluate(
+    run: Path,
+    store: Path,
+    *,
+    split: Literal["train", "validation", "test", "all"] = "test",
+    select: list[str] = [],
+    out: Path | None = None,
+    max_windows_per_recording: int | None = None,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "cpu",
+    allow_seen: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Judge how well a model fills in hidden signal, beside its baselines, on subjects it has not seen.
+
+    Every method gets the same windows and masks. Baselines are fitted to the store's training recordings, and their
+    settings chosen on its validation recordings.
+
+    Args:
+        run: the run folder, or a checkpoint folder.
+        store: the recordings.
+        split: which recordings to judge on.
+        select: narrow them further by columns of the store, such as 'site=YALE,USM'.
+        out: the JSON file to write; evaluation.json in the run folder by default.
+        max_windows_per_recording: at most this many windows of each recording.
+        num_bootstrap: resamples of subjects for the 95 % intervals.
+        seed: of masks and resamples.
+        batch_size: windows at a time; changes no result.
+        device: where to compute.
+        allow_seen: judge on subjects the model was trained on, too; no evaluation, only a look.
+        overwrite: replace an evaluation that is there.
+    """
+    from brainlm.data.store import Store
+    from brainlm.data.windows import Windows
+    from brainlm.evaluation.examples import EXAMPLES_FILE, write_examples
+    from brainlm.evaluation.fitting import fit_baselines
+    from brainlm.evaluation.masking import MaskedWindows, conditions
+    from brainlm.evaluation.model_method import ModelMethod, PatchHider, refuse_seen_subjects
+    from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
+    from brainlm.inference.brainlm import BrainLM
+
+    path = run / EVALUATION_FILE if out is None else out
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
+    model = BrainLM.from_pretrained(run).to(device)
+    opened = Store.open(store)
+    model.check_parcels(opened.num_parcels, what=f"the store {store}")
+    chosen = opened if split == "all" else opened.select(split=split)
+    chosen = chosen.select(**_selection(select))
+    if not allow_seen:
+        refuse_seen_subjects(model, chosen)
+    step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
+    length, hider = model.config.num_timepoints, PatchHider(model)
+
+    def masked(part: Store) -> MaskedWindows:
+        return MaskedWindows(
+            Windows(part, length),
+            model.scaler,
+            hider,
+            seed=seed,
+            max_per_recording=max_windows_per_recording,
+            batch_size=batch_size,
+            device=device,
+        )
+
+    windows = masked(chosen)
+    show_failures(windows.windows.excluded)
+    masks = conditions(model.config.num_temporal_patches)
+    with progress_bar("fitting baselines") as bar:
+        baselines = fit_baselines(
+            opened.select(split="train"),
+            masked(opened.select(split="validation")),
+            model.scaler,
+            masks,
+            on_progress=bar.update,
+        )
+    with progress_bar("filling in    ") as bar:
+        results = evaluate_reconstruction(
+            ModelMethod(model),
+            baselines,
+            windows,
+            masks,
+            bootstrap=BootstrapSettings(num_bootstrap=num_bootstrap, seed=seed),
+            model_facts={
+                "run": str(run),
+                "preset": model.provenance.get("preset", ""),
+                "num_parameters": model.network.num_parameters,
+            },
+            on_progress=bar.update,
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if out is None:
+        write_examples(run / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
+    _show_results(results)
+    say(f"written: {path}")
+    next_command(f"brainlm embed {run} {store}", f"brainlm report {run}")
+    return DONE
+
+
+def _selection(select: list[str]) -> dict[str, list[str]]:
+    """``site=YALE,USM`` as {"site": ["YALE", "USM"]}."""
+    chosen = {}
+    for part in select:
+        column, equals, values = part.partition("=")
+        if not equals or not column or not values:
+            raise ConfigError(
+                f"cannot read the selection {part!r}",
+                expected="column=value or column=value,value",
+                remedy="for example --select+ site=YALE,USM",
+            )
+        chosen[column] = values.split(",")
+    return chosen
+
+
+def _show_results(results: Mapping[str, Any]) -> None:
+    """R2 of every method in every condition, the best in bold, and the model's lead over the best baseline."""
+    facts = results["store"]
+    say(f"{facts['num_windows']} windows of {facts['num_recordings']} recordings, {facts['num_subjects']} subjects")
+    entries = results["conditions"]
+    names = list(dict.fromkeys(method["name"] for entry in entries for method in entry["methods"]))
+    table = Table(title="R2 of hidden values [95 % interval over subjects]", title_justify="left", box=None)
+    table.add_column("hidden")
+    for name in names:
+        table.add_column(escape(name), justify="right")
+    table.add_column("model - best baseline", justify="right")
+    for entry in entries:
+        by_name = {method["name"]: method for method in entry["methods"]}
+        best = max((m["r2"] for m in entry["methods"] if m["r2"] is not None), default=None)
+        table.add_row(
+            escape(entry["label"]),
+            *(_score(by_name.get(name), best) for name in names),
+            _lead(entry["difference"]),
+        )
+    console.print(table)
+
+
+def _score(method: Mapping[str, Any] | None, best: float | None) -> str:
+    if method is None or method["r2"] is None:
+        return "-"
+    text = f"{method['r2']:.3f}"
+    if method["r2_low"] is not None:
+        text += escape(f" [{method['r2_low']:.3f}, {method['r2_high']:.3f}]")
+    return f"[bold]{text}[/bold]" if method["r2"] == best else text
+
+
+def _lead(difference: Mapping[str, float] | None) -> str:
+    if difference is None:
+        return "-"
+    if difference["low"] is None:
+        return f"{difference['r2']:+.3f}"
+    text = f"{difference['r2']:+.3f}" + escape(f" [{difference['low']:+.3f}, {difference['high']:+.3f}]")
+    colour = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else "yellow"
+    return f"[{colour}]{text}[/{colour}]"
+
+
+def report(run: Path, *, out: Path | None = None, colour_by: str | None = None) -> int:
+    """Write one HTML page of everything a run has: provenance, training, reconstruction, brain maps, embeddings.
+
+    Args:
+        run: the run folder.
+        out: the page; report.html in the run folder by default.
+        colour_by: phenotype that colours the map of embeddings; the first suitable one by default.
+    """
+    from brainlm.report.page import build_report
+
+    step(f"writing the report of {run}")
+    written = build_report(run, out=out, colour_by=colour_by)
+    say(f"open it in a browser: {written}")
+    return DONE

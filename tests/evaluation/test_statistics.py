@@ -1,0 +1,67 @@
+"""The subject bootstrap against a loop, its coverage, and what cannot be had."""
+
+import numpy as np
+import pytest
+
+from brainlm.evaluation.statistics import Interval, SubjectBootstrap
+
+
+def mean(sums: np.ndarray) -> np.ndarray:
+    """Of rows (count, total)."""
+    return sums[..., 1] / sums[..., 0]
+
+
+def sums_of(values: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(values), values], axis=1)
+
+
+def test_resamples_are_those_of_drawing_subjects_one_by_one(rng: np.random.Generator):
+    values = rng.standard_normal(8)
+    bootstrap = SubjectBootstrap.draw(8, num_bootstrap=200, seed=3)
+    means = [np.repeat(values, counts).mean() for counts in bootstrap.counts_RS]
+    found = bootstrap.interval(sums_of(values), mean)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+def test_every_resample_has_as_many_subjects_as_there_are():
+    assert (SubjectBootstrap.draw(7, num_bootstrap=50, seed=0).counts_RS.sum(axis=1) == 7).all()
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say(rng: np.random.Generator):
+    bootstrap = SubjectBootstrap.draw(60, num_bootstrap=400, seed=0, confidence=0.9)
+    intervals = [bootstrap.interval(sums_of(rng.exponential(size=60)), mean) for _ in range(400)]
+    coverage = np.mean([interval.low <= 1.0 <= interval.high for interval in intervals])
+    assert 0.84 < coverage < 0.94
+
+
+def test_differences_are_paired(rng: np.random.Generator):
+    base = 10 * rng.standard_normal(50)
+    better = base + 0.1 + 0.01 * rng.standard_normal(50)
+    bootstrap = SubjectBootstrap.draw(50, num_bootstrap=500, seed=0)
+    difference = bootstrap.difference(sums_of(better), sums_of(base), mean)
+    assert 0.09 < difference.low < difference.value < difference.high < 0.11
+
+
+def test_the_order_of_subjects_does_not_move_the_estimate(rng: np.random.Generator):
+    values = rng.standard_normal(30)
+    bootstrap = SubjectBootstrap.draw(30, num_bootstrap=2000, seed=0)
+    one, other = (bootstrap.interval(sums_of(part), mean) for part in (values, values[::-1].copy()))
+    assert one.value == pytest.approx(other.value)
+    assert one.low == pytest.approx(other.low, abs=0.05)
+
+
+def test_one_subject_has_an_estimate_but_no_interval():
+    bootstrap = SubjectBootstrap.draw(1, num_bootstrap=100, seed=0)
+    assert bootstrap.interval(sums_of(np.array([2.0])), mean) == Interval(2.0, None, None)
+
+
+def test_an_undefined_statistic_has_neither():
+    bootstrap = SubjectBootstrap.draw(3, num_bootstrap=100, seed=0)
+    found = bootstrap.interval(np.ones((3, 2)), lambda sums: np.full(sums.shape[:-1], np.nan))
+    assert found == Interval(None, None, None)
+
+
+def test_the_same_seed_gives_the_same_resamples():
+    one, other = (SubjectBootstrap.draw(9, num_bootstrap=20, seed=5) for _ in range(2))
+    np.testing.assert_array_equal(one.counts_RS, other.counts_RS)

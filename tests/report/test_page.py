@@ -1,0 +1,184 @@
+"""The page as a whole: whole runs, runs with parts missing, what it says, and that it stands alone."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from brainlm.errors import ConfigError, DataError
+from brainlm.report import page
+from brainlm.report.page import build_report
+from brainlm.report.run_folder import PARTS
+
+MAX_BYTES = 6_000_000
+
+
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory: pytest.TempPathFactory, template_run: Path) -> str:
+    """The page of a run that has everything, the label image included."""
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    return build_report(template_run, out=out).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def no_brain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the maps of the brain out, which take most of the time."""
+    monkeypatch.setattr(page, "choose_brain", lambda *_: None)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the maps out and the charts empty, for tests of the words."""
+    monkeypatch.setattr(page, "choose_brain", lambda *_: None)
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write("<svg></svg>"))
+
+
+def text_of(source: str) -> str:
+    """What a reader sees."""
+    body = re.sub(r"<style>.*?</style>", "", source, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_a_full_run_gives_every_section_without_a_missing_part(full_page: str) -> None:
+    anchors = re.findall(r'<section id="(\w+)"', full_page)
+    assert anchors == [
+        *("provenance", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "reading")
+    ]
+    assert 'class="missing"' not in full_page
+
+
+def test_the_page_loads_nothing_from_elsewhere(full_page: str) -> None:
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//""", full_page)
+    assert not re.findall(r"@import|url\(|<script|<link|<iframe", full_page)
+    svgs = [base64.b64decode(code).decode() for code in re.findall(r"svg\+xml;base64,([^\"]+)", full_page)]
+    assert len(svgs) > 15
+    assert not [svg for svg in svgs if re.search(r'href="(?!#|data:)', svg) or "<script" in svg or "url(http" in svg]
+
+
+def test_the_page_stays_small(full_page: str) -> None:
+    assert len(full_page.encode()) < MAX_BYTES
+
+
+def test_every_image_has_a_text_for_who_cannot_see_it(full_page: str) -> None:
+    images = re.findall(r"<img [^>]*>", full_page)
+    assert images
+    assert all(re.search(r'alt="[^"]{15,}"', image) for image in images)
+
+
+@pytest.mark.usefixtures("no_brain")
+def test_the_same_files_give_the_same_bytes(full_run: Path) -> None:
+    first = build_report(full_run).read_bytes()
+    assert build_report(full_run, out=full_run / "again.html").read_bytes() == first
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_a_missing_part_is_told_with_the_way_to_get_it(full_run: Path, part: str) -> None:
+    file, remedy = PARTS[part]
+    (full_run / file).unlink()
+    written = text_of(build_report(full_run).read_text(encoding="utf-8"))
+    if part == "atlas":
+        assert "RUN/atlas.nii.gz" in written
+    else:
+        assert f"{file} is not in the run folder" in written
+        assert remedy.replace("`", "").split(" writes")[0].split(" copies")[0] in re.sub(r"\s+", " ", written)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_one_part_alone_is_enough_for_a_page(full_run: Path, part: str) -> None:
+    for other in set(PARTS) - {part}:
+        (full_run / PARTS[other][0]).unlink()
+    assert build_report(full_run).is_file()
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("advantage", "expected"),
+    [
+        (-0.06, "the model is worse by 0.060 [0.040, 0.080]"),
+        (0.06, "the model is better by 0.060 [0.040, 0.080]"),
+        (0.01, "there is no clear difference (model minus baseline +0.010 [−0.010, +0.030]"),
+        (-0.01, "there is no clear difference (model minus baseline −0.010 [−0.030, +0.010]"),
+    ],
+)
+def test_the_summary_follows_the_sign_of_the_difference(
+    tmp_path: Path, write_run: Callable[..., Path], advantage: float, expected: str
+) -> None:
+    run = write_run(tmp_path / "run", advantage=advantage, atlas=False)
+    written = text_of(build_report(run).read_text(encoding="utf-8"))
+    assert expected in written
+    for word in ("better", "worse"):
+        assert (f"the model is {word} by" in written) == (f"is {word} by" in expected)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_evaluation_on_training_subjects_is_not_called_held_out(full_run: Path) -> None:
+    path = full_run / "evaluation.json"
+    content = json.loads(path.read_text())
+    content["store"]["split"] = "train"
+    path.write_text(json.dumps(content))
+    written = text_of(build_report(full_run).read_text(encoding="utf-8"))
+    assert "7 training subjects (21 recordings), which are not held out" in written
+    assert "held-out subjects" not in written
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_unknown_column_to_colour_by_is_refused_with_the_nearest_names(full_run: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean regulation") as caught:
+        build_report(full_run, colour_by="regulaton")
+    assert "sex" in (caught.value.expected or "")
+    assert not (full_run / "report.html").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("column", ["sex", "age", "subject", "run"])
+def test_any_column_can_colour_the_embeddings(full_run: Path, column: str) -> None:
+    written = build_report(full_run, colour_by=column).read_text(encoding="utf-8")
+    assert f"Coloured by {column}" in written
+
+
+@pytest.mark.usefixtures("no_brain")
+def test_names_from_the_data_are_escaped(full_run: Path) -> None:
+    path = full_run / "embeddings.parquet"
+    table = pd.read_parquet(path)
+    attack = "<img src=x onerror=alert(1)>$x^"
+    table[attack] = [f"{value}</li><script>1</script>&$日本" for value in table["sex"]]
+    table.to_parquet(path)
+    written = build_report(full_run, colour_by=attack).read_text(encoding="utf-8")
+    assert "<script" not in written
+    assert "<img src=x" not in written
+    assert html.escape(f"Coloured by {attack}") in written
+    drawn = "".join(base64.b64decode(code).decode() for code in re.findall(r"svg\+xml;base64,([^\"]+)", written))
+    assert "<script" not in drawn
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_progress_counts_up_to_the_writing(full_run: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    build_report(full_run, on_progress=lambda *step: told.append(step))
+    assert [done for done, _, _ in told] == list(range(told[0][1]))
+    assert told[-1][2] == "writing"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_that_cannot_be_written_is_an_error_that_names_it(full_run: Path) -> None:
+    (full_run / "file").write_text("")
+    with pytest.raises(DataError, match="the report cannot be written") as caught:
+        build_report(full_run, out=full_run / "file" / "report.html")
+    assert "file" in (caught.value.found or "")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_old_page_stays_when_a_new_one_fails(full_run: Path) -> None:
+    (full_run / "report.html").write_text("old")
+    with pytest.raises(ConfigError):
+        build_report(full_run, colour_by="nothing")
+    assert (full_run / "report.html").read_text() == "old"
+    assert not list(full_run.glob(".report.html*"))
