@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("brainlm", "beartype.beartype").__enter__()
+
+# The tensors of tests are small: more threads would only wait for each other.
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

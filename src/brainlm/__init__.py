@@ -9,19 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from brainlm.data.atlas import Atlas
     from brainlm.data.parcels import Parcels
     from brainlm.data.recording import Recording
     from brainlm.data.store import Store
+    from brainlm.inference.brainlm import BrainLM
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Atlas": "brainlm.data.atlas",
+    "BrainLM": "brainlm.inference.brainlm",
     "Parcels": "brainlm.data.parcels",
     "Recording": "brainlm.data.recording",
     "Store": "brainlm.data.store",
 }
 
-__all__ = ["Parcels", "Recording", "Store", "__version__"]
+__all__ = ["Atlas", "BrainLM", "Parcels", "Recording", "Store", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,6 @@ def test_coordinates_with_many_digits_survive_their_file_exactly(tmp_path, rng):
     assert Parcels.read(tmp_path / "parcels.tsv").fingerprint == parcels.fingerprint
 
 
-@pytest.mark.xfail(reason="Parcels.read keeps pandas' own list of missing values", strict=True)
 @pytest.mark.parametrize("name", ["NA", "None", "null", "nan"])
 def test_a_name_that_looks_like_a_missing_value_is_kept(tmp_path, name):
     # "NA" is an abbreviation of the nucleus accumbens.

@@ -39,7 +39,6 @@ def test_a_gap_inside_a_parcel_is_refused_and_located(value):
         Recording(bold, 2.0, "01")
 
 
-@pytest.mark.xfail(reason="recording.py takes a parcel of infinities for one without signal", strict=True)
 def test_infinity_in_a_parcel_without_any_finite_value_is_refused():
     bold = signal()
     bold[:, 0] = np.nan

@@ -66,9 +66,15 @@ def make_evaluation(parcels: Parcels, rng: np.random.Generator, *, advantage: fl
         difference = {"r2": advantage, "low": advantage - 0.02, "high": advantage + 0.02}
         condition = {"mask": mask, "amount": amount, "label": label, "num_hidden_values": 123456, "methods": entries}
         conditions.append(condition | {"best_baseline": SPACE, "difference": difference})
-    store = {"path": "x.store", "fingerprint": "ab" * 32, "split": "test"}
+    store: dict[str, object] = {"path": "x.store", "fingerprint": "ab" * 32, "split": "test"}
     store |= {"num_recordings": 21, "num_subjects": 7, "num_windows": 63}
-    settings = {"num_timepoints": 200, "seed": 0, "num_bootstrap": 1000, "confidence": 0.95, "scaler": "robust"}
+    settings: dict[str, object] = {
+        "num_timepoints": 200,
+        "seed": 0,
+        "num_bootstrap": 1000,
+        "confidence": 0.95,
+        "scaler": "robust",
+    }
     model = {"run": "runs/demo", "preset": "tiny", "num_parameters": 941_568}
     top = {"format_version": 1, "kind": "reconstruction", "model": model, "store": store}
     return top | {
@@ -110,7 +116,12 @@ def make_embeddings(path: Path, rng: np.random.Generator, *, num_subjects: int =
     for subject in range(num_subjects):
         for run in range(3):
             vector = person[subject] + condition[run] + rng.normal(size=width) * 0.8
-            row = {"subject": f"sub-{subject:02d}", "session": None, "task": "pain", "run": str(run + 1)}
+            row: dict[str, object] = {
+                "subject": f"sub-{subject:02d}",
+                "session": None,
+                "task": "pain",
+                "run": str(run + 1),
+            }
             row |= {"site": None, "tr": 2.0, "num_timepoints": 290, "source": "x.tsv"}
             row |= {"split": "test" if subject % 5 == 0 else "train", "age": 20.0 + subject}
             row |= {"regulation": ("down", "passive", "up")[run], "sex": "FM"[subject % 2]}
@@ -149,6 +160,7 @@ PROVENANCE = {
             {"source": "sub-09_run-2.tsv", "reason": "70 time points, 200 needed", "remedy": "a shorter window"}
         ],
     },
+    "step": 324,
     "training": {"epochs": 30, "validate_every": 1},
     "metrics": {"val_r2": 0.36, "val_loss": 0.64},
 }

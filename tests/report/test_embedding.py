@@ -39,8 +39,8 @@ def test_the_share_of_groups_is_eta_squared(rng: np.random.Generator) -> None:
 def test_chance_is_the_mean_share_of_shuffled_recordings(rng: np.random.Generator) -> None:
     cls, labels = rng.normal(size=(24, 3)) ** 3, pd.Series(["a", "b", "c", "d"] * 6)
     (share,) = shares(Embeddings(pd.DataFrame({"group": labels}), cls, 0), None)
-    shuffled = [group_share(cls, pd.Series(rng.permutation(labels))) for _ in range(2000)]
-    assert share.chance == pytest.approx(np.mean(shuffled), abs=0.005)
+    shuffled = [group_share(cls, pd.Series(rng.permutation(labels))) for _ in range(500)]
+    assert share.chance == pytest.approx(np.mean(shuffled), abs=0.01)
 
 
 def test_chance_of_a_column_constant_in_subjects_shuffles_whole_subjects(rng: np.random.Generator) -> None:
@@ -51,8 +51,8 @@ def test_chance_of_a_column_constant_in_subjects_shuffles_whole_subjects(rng: np
         {"subject": subject.astype(str), "sex": sex[subject], "age": (20.0 + np.arange(12))[subject]}
     )
     found = {share.column: share for share in shares(Embeddings(metadata, cls, 0), "sex")}
-    shuffled = [group_share(cls, pd.Series(rng.permutation(sex)[subject])) for _ in range(2000)]
-    assert found["sex"].chance == pytest.approx(np.mean(shuffled), abs=0.01)
+    shuffled = [group_share(cls, pd.Series(rng.permutation(sex)[subject])) for _ in range(500)]
+    assert found["sex"].chance == pytest.approx(np.mean(shuffled), abs=0.02)
     assert found["sex"].chance > 1 / 35 + 0.02
     assert found["age"].num_levels is None
 

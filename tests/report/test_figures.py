@@ -98,3 +98,12 @@ def test_drawing_leaves_no_figure_open_and_no_setting_changed(full_run: Path) ->
     score_figures.mask_panels(run.evaluation, marks_of(run))
     assert plt.get_fignums() == []
     assert dict(plt.rcParams) == before
+
+
+def test_the_best_validation_is_the_lowest_loss_and_the_highest_r2(full_run: Path) -> None:
+    run = RunFolder.read(full_run)
+    assert run.log is not None
+    notes = {panel.title: panel.note for panel in figures.training_panels(run.log)}
+    loss, r2 = run.log.curve("val_loss").values, run.log.curve("val_r2").values
+    assert f"best {loss.min():.3f}" in notes["Loss"]
+    assert f"best {r2.max():.3f}" in notes["R² on validation subjects"]

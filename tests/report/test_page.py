@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 
 from brainlm.errors import ConfigError, DataError
 from brainlm.report import page
+from brainlm.report.blocks import Picture
 from brainlm.report.page import build_report
-from brainlm.report.run_folder import PARTS
+from brainlm.report.run_folder import PARTS, RunFolder
+from brainlm.report.sections import embedding_map
 
 MAX_BYTES = 6_000_000
 
@@ -24,12 +26,6 @@ def full_page(tmp_path_factory: pytest.TempPathFactory, template_run: Path) -> s
     """The page of a run that has everything, the label image included."""
     out = tmp_path_factory.mktemp("page") / "report.html"
     return build_report(template_run, out=out).read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def no_brain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the maps of the brain out, which take most of the time."""
-    monkeypatch.setattr(page, "choose_brain", lambda *_: None)
 
 
 @pytest.fixture
@@ -71,10 +67,15 @@ def test_every_image_has_a_text_for_who_cannot_see_it(full_page: str) -> None:
     assert all(re.search(r'alt="[^"]{15,}"', image) for image in images)
 
 
-@pytest.mark.usefixtures("no_brain")
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_files_give_the_same_bytes(full_run: Path) -> None:
     first = build_report(full_run).read_bytes()
     assert build_report(full_run, out=full_run / "again.html").read_bytes() == first
+
+
+def test_the_same_numbers_give_the_same_charts(template_run: Path) -> None:
+    run = RunFolder.read(template_run)
+    assert embedding_map(run, None) == embedding_map(run, None)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -98,7 +99,6 @@ def test_one_part_alone_is_enough_for_a_page(full_run: Path, part: str) -> None:
     assert build_report(full_run).is_file()
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("advantage", "expected"),
     [
@@ -111,22 +111,21 @@ def test_one_part_alone_is_enough_for_a_page(full_run: Path, part: str) -> None:
 def test_the_summary_follows_the_sign_of_the_difference(
     tmp_path: Path, write_run: Callable[..., Path], advantage: float, expected: str
 ) -> None:
-    run = write_run(tmp_path / "run", advantage=advantage, atlas=False)
-    written = text_of(build_report(run).read_text(encoding="utf-8"))
+    run = RunFolder.read(write_run(tmp_path / "run", advantage=advantage, atlas=False))
+    written = " ".join(page.summary(run))
     assert expected in written
     for word in ("better", "worse"):
         assert (f"the model is {word} by" in written) == (f"is {word} by" in expected)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_on_training_subjects_is_not_called_held_out(full_run: Path) -> None:
     path = full_run / "evaluation.json"
     content = json.loads(path.read_text())
     content["store"]["split"] = "train"
     path.write_text(json.dumps(content))
-    written = text_of(build_report(full_run).read_text(encoding="utf-8"))
-    assert "7 training subjects (21 recordings), which are not held out" in written
-    assert "held-out subjects" not in written
+    run = RunFolder.read(full_run)
+    assert "7 training subjects (21 recordings), which are not held out" in " ".join(page.summary(run))
+    assert "held-out" not in str(page.glance(run)) + " ".join(page.summary(run))
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -139,24 +138,25 @@ def test_an_unknown_column_to_colour_by_is_refused_with_the_nearest_names(full_r
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("column", ["sex", "age", "subject", "run"])
-def test_any_column_can_colour_the_embeddings(full_run: Path, column: str) -> None:
-    written = build_report(full_run, colour_by=column).read_text(encoding="utf-8")
-    assert f"Coloured by {column}" in written
+def test_any_column_can_colour_the_embeddings(template_run: Path, column: str) -> None:
+    (picture,) = (b for b in embedding_map(RunFolder.read(template_run), column).blocks if isinstance(b, Picture))
+    assert picture.panels[0].title == f"Coloured by {column}"
 
 
-@pytest.mark.usefixtures("no_brain")
 def test_names_from_the_data_are_escaped(full_run: Path) -> None:
     path = full_run / "embeddings.parquet"
     table = pd.read_parquet(path)
     attack = "<img src=x onerror=alert(1)>$x^"
     table[attack] = [f"{value}</li><script>1</script>&$日本" for value in table["sex"]]
     table.to_parquet(path)
-    written = build_report(full_run, colour_by=attack).read_text(encoding="utf-8")
+    run = RunFolder.read(full_run)
+    written = page._render(run, [embedding_map(run, attack)])
     assert "<script" not in written
     assert "<img src=x" not in written
     assert html.escape(f"Coloured by {attack}") in written
-    drawn = "".join(base64.b64decode(code).decode() for code in re.findall(r"svg\+xml;base64,([^\"]+)", written))
-    assert "<script" not in drawn
+    drawn = [base64.b64decode(code).decode() for code in re.findall(r"svg\+xml;base64,([^\"]+)", written)]
+    assert len(drawn) == 3
+    assert not [svg for svg in drawn if "<script" in svg or "<img" in svg]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -167,12 +167,12 @@ def test_progress_counts_up_to_the_writing(full_run: Path) -> None:
     assert told[-1][2] == "writing"
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_page_that_cannot_be_written_is_an_error_that_names_it(full_run: Path) -> None:
-    (full_run / "file").write_text("")
-    with pytest.raises(DataError, match="the report cannot be written") as caught:
-        build_report(full_run, out=full_run / "file" / "report.html")
-    assert "file" in (caught.value.found or "")
+def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write") as caught:
+        page._write("text", tmp_path / "file" / "report.html")
+    assert str(tmp_path / "file" / "report.html") in caught.value.problem
+    assert caught.value.remedy
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -32,3 +32,16 @@ def test_exclusions_are_listed_or_at_least_counted() -> None:
 def test_an_empty_provenance_is_no_error() -> None:
     described = describe({}, {})
     assert (described.first, described.facts, described.others, described.num_exclusions) == ((), (), (), 0)
+
+
+def test_the_split_is_told_in_words() -> None:
+    rule = {
+        "fractions": {"validation": 0.1, "test": 0.2},
+        "held_out": {"site": ["YALE", "USM"]},
+        "rule": "hash",
+        "seed": 0,
+    }
+    shown = dict(describe({"data": {"split": rule | {"columns": {"group": "family", "stratify": None}}}}, {}).first)
+    assert shown["Split"] == (
+        "by subject: validation 10 %, test 20 %, site YALE, USM held out whole, group family (rule hash, seed 0)"
+    )

@@ -81,8 +81,8 @@ def test_epochs_come_from_the_distance_between_validations() -> None:
 def test_recordings_with_non_finite_vectors_are_left_out_and_counted(full_run: Path) -> None:
     path = full_run / "embeddings.parquet"
     table = pd.read_parquet(path)
-    table.at[4, "cls"] = np.full(32, np.nan)
-    table.to_parquet(path)
+    vectors = [vector if row != 4 else vector * np.nan for row, vector in enumerate(table["cls"])]
+    table.assign(cls=vectors).to_parquet(path)
     embeddings = RunFolder.read(full_run).embeddings
     assert embeddings is not None
     assert embeddings.num_left_out == 1

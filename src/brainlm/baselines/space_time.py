@@ -1,7 +1,6 @@
 """The Gaussian that also looks along time: covariance = (between parcels) x (between time points), a Kronecker product.
 
-The product is never formed: its visible part is solved by conjugate gradients, where operator and preconditioner are
-two matrix products each. Where the two factors come from is in ``gaussian.py`` and ``moments.py``.
+How it is solved is in ``model/space_time.py``; where the two factors come from in ``gaussian.py`` and ``moments.py``.
 """
 
 from __future__ import annotations
@@ -10,35 +9,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from brainlm.baselines.gaussian import GaussianRecording, GaussianSpace
 from brainlm.baselines.moments import Moments
 from brainlm.baselines.predictor import ANY_MASK, MaskedBatch, squared_error
+from brainlm.model.space_time import solve_visible, temporal_covariance
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1e-4  # residual relative to the right-hand side, both in the preconditioner's norm
-MAX_ITERATIONS = 200  # 15 to 40 are usual; very smooth signals need more
 # Shares of the temporal correlation taken to be white noise; the validation split chooses. Never none: the noise
 # bounds the condition number where signals are smooth or filtered.
 NOISE_SHARES = (0.01, 0.1, 0.3)
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """What the conjugate gradients found: K_vv^-1 x_v (0 where hidden), and how well."""
-
-    weights_BTP: Float[Tensor, "B T P"]
-    num_iterations: int
-    residual: float
-
-    @property
-    def converged(self) -> bool:
-        """Whether every window reached the tolerance."""
-        return self.residual <= TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +67,7 @@ class GaussianSpaceTime:
 
     def temporal_covariance(self, num_timepoints: int) -> Float[Tensor, "T T"]:
         """The correlation between the time points of a window."""
-        correlation_T = torch.zeros(num_timepoints)
-        num_lags = min(num_timepoints, len(self.autocorrelation_L))
-        correlation_T[:num_lags] = self.autocorrelation_L[:num_lags] * (1 - self.noise_share)
-        correlation_T[0] = 1.0
-        time_T = torch.arange(num_timepoints)
-        return correlation_T[(time_T[:, None] - time_T).abs()]
+        return temporal_covariance(self.autocorrelation_L, num_timepoints, noise_share=self.noise_share)
 
     def predict(self, batch: MaskedBatch) -> Float[Tensor, "B P T"]:
         """The conditional mean; a warning is logged if a window did not converge."""
@@ -101,49 +79,6 @@ class GaussianSpaceTime:
         centred_BTP = (signal_BPT.transpose(1, 2) - mean_P).masked_fill(~seen_BTP, 0.0)
         solution = solve_visible(covariance, temporal_TT, centred_BTP, seen_BTP)
         if not solution.converged:
-            logger.warning("%s: residual %.1e after %d iterations", self.name, solution.residual, MAX_ITERATIONS)
+            found = (self.name, solution.residual, solution.num_iterations)
+            logger.warning("%s: residual %.1e after %d iterations", *found)
         return (temporal_TT @ (solution.weights_BTP @ covariance) + mean_P).transpose(1, 2)
-
-
-def solve_visible(
-    covariance: Float[Tensor, "P P"] | Float[Tensor, "B P P"],
-    temporal_TT: Float[Tensor, "T T"],
-    signal_BTP: Float[Tensor, "B T P"],
-    seen_BTP: Bool[Tensor, "B T P"],
-) -> Solution:
-    """Solve K_vv w = x_v with K = covariance (x) temporal, each window on its own, all at once.
-
-    Preconditioned conjugate gradients (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1); the
-    preconditioner is the visible part of K^-1, exact when nothing is hidden. A window that has converged is left
-    alone, so batch-mates do not change each other's result beyond rounding.
-    """
-    inverse = torch.linalg.inv(covariance.double()).to(covariance.dtype)
-    temporal_inverse_TT = torch.linalg.inv(temporal_TT.double()).to(temporal_TT.dtype)
-
-    def precondition(values_BTP: Tensor) -> Tensor:
-        return (temporal_inverse_TT @ (values_BTP @ inverse)) * seen_BTP
-
-    residual = signal_BTP * seen_BTP
-    weights = torch.zeros_like(residual)
-    direction = precondition(residual)
-    scale_B = start_B = _dot(residual, direction)
-    active_B = start_B > 0
-    num_iterations = 0
-    while bool(active_B.any()) and num_iterations < MAX_ITERATIONS:
-        image = (temporal_TT @ (direction @ covariance)) * seen_BTP
-        step_B = torch.where(active_B, scale_B / _dot(direction, image), 0.0)[:, None, None]
-        weights = weights + step_B * direction
-        residual = residual - step_B * image
-        conditioned = precondition(residual)
-        next_B = _dot(residual, conditioned)
-        turn_B = torch.where(active_B, next_B / scale_B, 0.0)
-        direction = torch.where(active_B[:, None, None], conditioned + turn_B[:, None, None] * direction, 0.0)
-        scale_B = next_B
-        active_B = active_B & (next_B > TOLERANCE**2 * start_B)
-        num_iterations += 1
-    relative_B = torch.where(start_B > 0, (scale_B / start_B).clamp_min(0).sqrt(), 0.0)
-    return Solution(weights, num_iterations, float(relative_B.max()))
-
-
-def _dot(left_BTP: Tensor, right_BTP: Tensor) -> Tensor:
-    return (left_BTP * right_BTP).sum(dim=(1, 2))

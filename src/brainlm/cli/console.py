@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from brainlm.errors import Failure
 
@@ -45,15 +45,17 @@ def next_command(*commands: str) -> None:
         )
 
 
-def show_table(title: str, frame: pd.DataFrame, *, left: Sequence[str] = ()) -> None:
-    """A data frame as a table; numbers right-aligned, but the columns in ``left``."""
+def show_table(title: str, frame: pd.DataFrame, *, note: str = "") -> None:
+    """A data frame as a table, numbers to the right; ``note`` goes below."""
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="dim", box=None)
     for column in frame.columns:
-        text = column in left or not pd.api.types.is_numeric_dtype(frame[column])
+        text = not pd.api.types.is_numeric_dtype(frame[column])
         table.add_column(escape(str(column)), justify="left" if text else "right", overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(_cell(value)) for value in row))
     console.print(table)
+    if note:
+        console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
     console.print()
 
 
@@ -78,18 +80,21 @@ def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) ->
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[ProgressBar]:
-    """A bar with a count and the time left."""
+    """A bar with a count and the time left, shown from its first update on."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("[dim]left[/dim]"),
         TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}[/dim]", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
-    with Progress(*columns, console=console) as progress:
-        yield ProgressBar(progress, progress.add_task(description, total=None, note=""))
+    progress = Progress(*columns, console=console, expand=True)
+    try:
+        yield ProgressBar(progress, progress.add_task(description, total=None, start=False, note=""))
+    finally:
+        progress.stop()
 
 
 class ProgressBar:
@@ -101,4 +106,7 @@ class ProgressBar:
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Say how far it is."""
+        if not self._progress.live.is_started:
+            self._progress.start()
+            self._progress.start_task(self._task)
         self._progress.update(self._task, completed=done, total=total, note=escape(note))

@@ -46,7 +46,7 @@ def import_recordings(
         tr: repetition time in seconds, where neither the participants table nor JSON sidecars say it.
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
         orientation: which axis comes first in the tables, where the number of parcels does not tell.
-        drop_columns: columns that are no parcels, by name.
+        drop_columns: columns that are no parcels, by name, such as --drop_columns+ time.
         ignore_header: trust the order of the columns whatever their headers say.
         dtype: type of the stored signals.
         split: how subjects are divided; some sources have a rule of their own, used when nothing is given.
@@ -114,6 +114,6 @@ def inspect(store: Path, *, verify: bool = False) -> int:
     """
     opened = Store.open(store, verify=verify)
     for table in inspect_store(opened).tables:
-        show_table(table.title, table.frame)
+        show_table(table.title, table.frame, note=table.note)
     next_command(f"brainlm pretrain {store} --out runs/first --preset tiny")
     return DONE

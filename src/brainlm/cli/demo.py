@@ -34,7 +34,7 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
     if (run / "report.html").exists() and not overwrite:
         raise ConfigError(
             f"the demo has been done: {run / 'report.html'}",
-            remedy=f"open it, or do it again with: brainlm demo {folder} --overwrite",
+            remedy=f"open it, or do it again with: brainlm demo --folder {folder} --overwrite",
         )
     again = " --overwrite" if overwrite else ""
     commands = [

@@ -11,12 +11,14 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brainlm.errors import BrainLMError
 
@@ -93,7 +95,7 @@ def _run(name: str, words: list[str]) -> int:
     function = VERBS[name].load()
     parser = parser_of(name, function, words)
     try:
-        arguments = parser.parse_args(_with_true(words, parser))
+        arguments = parser.parse_args(_tidied(words, parser))
     except argparse.ArgumentError as error:
         _complain(f"brainlm {name}: {_with_nearest(error, words, parser)}\n  see: brainlm {name} --help")
         return WRONG_USAGE
@@ -136,30 +138,42 @@ def _preset_in(words: Sequence[str], default: str) -> str:
         if key == "--config" and Path(value).is_file():
             import yaml
 
-            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
-            chosen = content.get("preset", chosen) if isinstance(content, dict) else chosen
+            with suppress(yaml.YAMLError, UnicodeDecodeError):  # the parser will complain of the file itself
+                content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+                chosen = content.get("preset", chosen) if isinstance(content, dict) else chosen
     return chosen
 
 
-def _with_true(words: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """Flags may stand alone: ``--overwrite`` means ``--overwrite true``."""
-    flags = {option for action in parser._actions if _is_flag(action) for option in action.option_strings}
+def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """The words as the parser wants them.
+
+    Options may be written with hyphens (``--drop-columns``), flags may stand alone (``--overwrite``), and an option that
+    takes several values may be given once for each.
+    """
+    kinds = {
+        option: getattr(action, "_typehint", None) for action in parser._actions for option in action.option_strings
+    }
     out: list[str] = []
     for word, following in zip_longest(words, words[1:], fillvalue=""):
-        out.append(word)
-        if word in flags and following.lower() not in ("true", "false"):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and name not in kinds:
+            name = "--" + name[2:].replace("-", "_")
+        if kinds.get(name) == list[str] and not (value or following).startswith("["):
+            name += "+"
+        out.append(name + equals + value if name.startswith("--") else word)
+        if kinds.get(name) is bool and not equals and following.lower() not in ("true", "false"):
             out.append("true")
     return out
-
-
-def _is_flag(action: Any) -> bool:
-    return getattr(action, "_typehint", None) is bool
 
 
 def _with_nearest(error: argparse.ArgumentError, words: Sequence[str], parser: ArgumentParser) -> str:
     """The parser's complaint, with the nearest known names for settings that do not exist."""
     known = [option for action in parser._actions for option in action.option_strings]
     unknown = [word.split("=")[0] for word in words if word.startswith("--") and word.split("=")[0] not in known]
+    # Settings of a configuration file are only known from the complaint itself.
+    group = re.search(r"Group '([\w.]+)'", str(error))
+    prefix = f"--{group[1]}." if group else "--"
+    unknown += [prefix + name for name in re.findall(r"[Oo]ption '([\w.]+)'", str(error))]
     hints = [
         f"{word}: did you mean {near[0]}?" for word in unknown if (near := difflib.get_close_matches(word, known, n=1))
     ]

@@ -39,7 +39,7 @@ def pretrain(
         overwrite: remove the run that is there and start anew.
     """
     from brainlm.data.store import Store
-    from brainlm.training.run import RunPlan
+    from brainlm.training.run import RunPlan, is_first_process
     from brainlm.training.run import pretrain as train
 
     opened = Store.open(store)
@@ -79,6 +79,8 @@ def pretrain(
             on_start=on_start,
             on_progress=bar.update,
         )
+    if not is_first_process():
+        return DONE
     if "val_r2" in summary.figures:
         say(f"validation R2 of the last model: {summary.figures['val_r2']:.3f}")
     say(f"{summary.num_parameters:,} parameters; best model in {out}, last in {out / 'last'}")
@@ -117,7 +119,7 @@ class _TrainingBar:
             self._progress.start()
         self._progress.start_task(self._task)
 
-    def update(self, figures: Mapping[str, float]) -> None:
+    def update(self, figures: Mapping[str, float | int]) -> None:
         """Take the figures of a step or a validation."""
         task = self._progress.tasks[0]
         speed = task.speed
@@ -168,12 +170,13 @@ def embed(
     """
     from brainlm.data.store import Store
     from brainlm.inference.brainlm import BrainLM
-    from brainlm.inference.stores import embed_store, write_embeddings
+    from brainlm.inference.stores import check_free, embed_store, write_embeddings
 
     opened = Store.open(store)
     opened = opened if split == "all" else opened.select(split=split)
-    loaded = BrainLM.from_pretrained(model).to(device)
     folder = Path(model) if out is None else out
+    check_free(folder, overwrite=overwrite)
+    loaded = BrainLM.from_pretrained(model).to(device)
     step(f"embedding {len(opened)} recordings of {store} with {model}")
     with progress_bar("windows") as bar:
         embeddings = embed_store(loaded, opened, batch_size=batch_size, on_progress=bar.update)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
+from brainlm.atomic import disk_errors, write_text
 from brainlm.cli.console import console, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.main import DONE
 from brainlm.errors import ConfigError
@@ -41,7 +42,7 @@ def evaluate(
         run: the run folder, or a checkpoint folder.
         store: the recordings.
         split: which recordings to judge on.
-        select: narrow them further by columns of the store, such as 'site=YALE,USM'.
+        select: narrow them further by columns of the store, such as --select+ site=YALE,USM.
         out: the JSON file to write; evaluation.json in the run folder by default.
         max_windows_per_recording: at most this many windows of each recording.
         num_bootstrap: resamples of subjects for the 95 % intervals.
@@ -109,8 +110,9 @@ def evaluate(
             },
             on_progress=bar.update,
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(results, indent=1) + "\n")
     if out is None:
         write_examples(run / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
     _show_results(results)
@@ -128,7 +130,7 @@ def _selection(select: list[str]) -> dict[str, list[str]]:
             raise ConfigError(
                 f"cannot read the selection {part!r}",
                 expected="column=value or column=value,value",
-                remedy="for example --select+ site=YALE,USM",
+                remedy="for example --select site=YALE,USM",
             )
         chosen[column] = values.split(",")
     return chosen
@@ -186,6 +188,7 @@ def report(run: Path, *, out: Path | None = None, colour_by: str | None = None) 
     from brainlm.report.page import build_report
 
     step(f"writing the report of {run}")
-    written = build_report(run, out=out, colour_by=colour_by)
+    with progress_bar("sections") as bar:
+        written = build_report(run, out=out, colour_by=colour_by, on_progress=bar.update)
     say(f"open it in a browser: {written}")
     return DONE

@@ -49,7 +49,7 @@ A424_FILES: Mapping[str, _Download] = {
         f"{_HIERARCHICAL}/{A424_NAMES}", "2920dac75cc297e48a8444c8a58a50c8ae2244b664167ac13c573633e9842b58"
     ),
 }
-A424_TERMS = "A424: Nemati et al. (2020), iScience 3, 100800; Apache-2.0 (image, coordinates) and GPL-3.0 (names)"
+A424_TERMS = "A424: Nemati et al. (2020), iScience 23, 100800; Apache-2.0 (image, coordinates) and GPL-3.0 (names)"
 
 # Yeo et al. (2011), J Neurophysiol 106: the 7 networks in their published order, by the names of the Schaefer atlas.
 YEO7 = {1: "Vis", 2: "SomMot", 3: "DorsAttn", 4: "SalVentAttn", 5: "Limbic", 6: "Cont", 7: "Default"}

@@ -56,7 +56,17 @@ class Parcels:
         path = Path(path)
         if not path.is_file():
             raise AtlasError(f"no parcels table at {path}", remedy="give the path of a parcels.tsv with --parcels")
-        return cls(pd.read_csv(path, sep="\t", na_values=["n/a"], dtype={"name": str}, encoding="utf-8-sig"))
+        return cls(
+            pd.read_csv(
+                path,
+                sep="\t",
+                dtype={"name": str},
+                encoding="utf-8-sig",
+                # A parcel may be called "NA" or "None"; only what we write for missing values is missing.
+                keep_default_na=False,
+                na_values=["n/a", ""],
+            )
+        )
 
     @classmethod
     def unnamed(cls, num_parcels: int) -> Parcels:

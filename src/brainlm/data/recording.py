@@ -1,6 +1,6 @@
 """A recording: one run of one subject as parcel time series, with what is needed to interpret it.
 
-Where recordings come from is in ``read.py`` and ``sources.py``; where they are kept is in ``store.py``.
+Where recordings come from is in ``read.py`` and ``sources/``; where they are kept is in ``store.py``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Recording:
         if not self.subject:
             raise DataError(f"recording from {self.source or 'an array'} has no subject", remedy="name the subject")
         finite_TP = np.isfinite(self.bold)
-        partly_P = finite_TP.any(axis=0) & ~finite_TP.all(axis=0)
+        partly_P = (finite_TP.any(axis=0) & ~finite_TP.all(axis=0)) | np.isinf(self.bold).any(axis=0)
         if partly_P.any():
             parcel = int(np.flatnonzero(partly_P)[0])
             time = int(np.flatnonzero(~finite_TP[:, parcel])[0])

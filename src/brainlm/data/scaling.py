@@ -167,6 +167,12 @@ class Scaler:
         return self._on_device[device]
 
 
+def scaled_recording(store: Store, recording: int, scaler: Scaler) -> ScaledBatch:
+    """A whole recording of ``store`` in the scaler's units, as a batch of one window."""
+    raw_BPT = torch.from_numpy(np.array(store.bold(recording), dtype=np.float32)).T[None]
+    return scaler.apply(raw_BPT, TensorStatistics.from_arrays(store.statistics_of([recording])))
+
+
 def _check_fit(store: Store, *, allow_any_split: bool) -> None:
     if len(store) == 0:
         raise DataError("a scaler cannot be fitted on no recordings", remedy="check the selection of the store")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from brainlm.data import atomic
+from brainlm import atomic
 from brainlm.data.manifest import sha256_of
 from brainlm.data.recording import Phenotype
 from brainlm.data.shards import Layout, PhenotypeType, Row, encode, encode_phenotype, open_shard

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int64
 
-from brainlm.data.atomic import replaced_for, temporary_for
+from brainlm.atomic import replaced_for, temporary_for
 from brainlm.data.manifest import ATLAS_IMAGE, MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording

@@ -15,7 +15,7 @@ from types import TracebackType
 import pandas as pd
 import pyarrow as pa
 
-from brainlm.data import atomic
+from brainlm import atomic
 from brainlm.data.admission import Admission
 from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels

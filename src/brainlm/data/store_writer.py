@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 import brainlm
-from brainlm.data import atomic
+from brainlm import atomic
 from brainlm.data.admission import Admission
 from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels

@@ -103,14 +103,20 @@ class BrainLM:
     def _statistics(self, recording: Recording) -> TensorStatistics:
         return TensorStatistics.of(recording.bold).to(self.device)
 
-    def own_covariance(self, recording: Recording, starts: Int64[np.ndarray, "W"]) -> OwnCovariance | None:
-        """The recording's own covariance outside each window, for a Gaussian head that uses it; None for others."""
+    def own_covariance(
+        self, recording: Recording, starts: Int64[np.ndarray, "W"], *, before_only: bool = False
+    ) -> OwnCovariance | None:
+        """The recording's own covariance outside each window (or only before it), for a Gaussian head that uses it.
+
+        None for a model that does not.
+        """
         if not self.config.own_covariance_points:
             return None
         raw_1PT = torch.from_numpy(recording.bold).T[None].to(self.device)
         scaled_TP = self.scaler.apply(raw_1PT, self._statistics(recording)).signal_BPT[0].T
         length = self.config.num_timepoints
-        outside = [torch.cat((scaled_TP[:start], scaled_TP[start + length :])) for start in starts]
+        behind = [len(scaled_TP) if before_only else start + length for start in starts]
+        outside = [torch.cat((scaled_TP[:start], scaled_TP[end:])) for start, end in zip(starts, behind, strict=True)]
         return OwnCovariance.of(outside, num_parcels=len(self.parcels))
 
     @torch.no_grad()
@@ -135,7 +141,7 @@ class BrainLM:
 
     @torch.no_grad()
     def reconstruct(
-        self, recording: Recording, *, mask: MaskKind = "random", ratio: float = 0.75, seed: int = 0
+        self, recording: Recording, *, mask: MaskKind = "random", ratio: float | int = 0.75, seed: int = 0
     ) -> Reconstruction:
         """Hide parts of a recording and predict them back.
 
@@ -153,7 +159,7 @@ class BrainLM:
         scaled = self.scale(recording, starts)
         seeds_W = torch.from_numpy(mix_seed(seed, starts).view(np.int64)).to(self.device)
         hidden_WN = hide((Mask(mask, ratio),), seeds_W, self.network.present_grid(scaled.valid_BPT)).flatten(1)
-        own = self.own_covariance(recording, starts)
+        own = self.own_covariance(recording, starts, before_only=mask == "future")
         predicted_WPT = torch.cat(
             [
                 self.network.reconstruct(

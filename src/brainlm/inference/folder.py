@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import safe_open
 from safetensors.torch import save
 
+from brainlm.atomic import disk_errors
 from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import Scaler, ScalerKind
 from brainlm.errors import BrainLMError, CheckpointError
@@ -42,7 +43,8 @@ class Checkpoint:
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` into ``folder``; every file is whole, the weights come last."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder, kind=CheckpointError):
+        folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PARCELS_FILE, checkpoint.parcels.to_tsv().encode())
     write_whole(folder / SCALER_FILE, save(checkpoint.scaler.to_tensors(), metadata={"kind": checkpoint.scaler.kind}))
     write_provenance(folder, checkpoint.provenance)

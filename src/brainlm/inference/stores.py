@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float32
 
+from brainlm.atomic import disk_errors, replacing
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
 from brainlm.errors import ConfigError
@@ -80,12 +81,22 @@ def write_embeddings(embeddings: StoreEmbeddings, folder: Path, *, overwrite: bo
 
     Raises:
         ConfigError: there is one already and ``overwrite`` is not set.
+        DataError: the disk is full or the place cannot be written.
     """
+    check_free(folder, overwrite=overwrite)
+    path = folder / EMBEDDINGS_FILE
+    uniform = np.float32(1.0 / len(embeddings.attention_P))
+    with disk_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / ATTENTION_FILE) as file:
+            np.savez(file, cls_P=embeddings.attention_P, uniform_P=uniform)
+        with replacing(path) as file:
+            embeddings.table.to_parquet(file, index=False)
+    return path
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError if ``folder`` has embeddings that may not be replaced; worth asking before computing them."""
     path = folder / EMBEDDINGS_FILE
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    embeddings.table.to_parquet(path, index=False)
-    uniform = np.float32(1.0 / len(embeddings.attention_P))
-    np.savez(folder / ATTENTION_FILE, cls_P=embeddings.attention_P, uniform_P=uniform)
-    return path

@@ -17,7 +17,11 @@ from brainlm.errors import ConfigError
 from brainlm.model.conditional import conditional_mean
 from brainlm.model.config import ModelConfig
 from brainlm.model.layers import INIT_STD, Observer, Transformer, initialise
+from brainlm.model.space_time import window_mean
 from brainlm.model.tokens import Positions, Tokenizer
+
+# Added to the diagonal of a recording's own covariance, relative to the mean variance: few points leave it singular.
+OWN_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,19 @@ class OwnCovariance:
 
 
 @dataclass(frozen=True)
+class LinearMoments:
+    """What a Gaussian head knows of the scaled training data: covariance between parcels, correlation in time."""
+
+    covariance_PP: Float[Tensor, "P P"]
+    temporal_TT: Float[Tensor, "T T"]
+
+    @classmethod
+    def independent(cls, num_parcels: int, num_timepoints: int) -> LinearMoments:
+        """Nothing predicts anything: what stands in until the weights are loaded."""
+        return cls(torch.eye(num_parcels), torch.eye(num_timepoints))
+
+
+@dataclass(frozen=True)
 class HiddenPrediction:
     """Predicted and true values of the decoded hidden patches; ``counts_BMV`` is True where the truth is real data."""
 
@@ -114,13 +131,14 @@ class MaskedAutoencoder(nn.Module):
         config: sizes and choices.
         order: (P,) the parcels' indices in the order in which patches gather them.
         coordinates: (P, 3) MNI mm, needed for ``spatial_positions="coordinates"``.
-        covariance: (P, P) of the scaled training data, for ``head="gaussian"``; filled in later by loading when absent.
+        linear: moments of the scaled training data, for a Gaussian head; filled in later by loading when absent.
 
     Raises:
         ConfigError: coordinates are needed and absent.
     """
 
     covariance_PP: Tensor
+    temporal_TT: Tensor
 
     def __init__(
         self,
@@ -128,7 +146,7 @@ class MaskedAutoencoder(nn.Module):
         order: Int64[Tensor, "P"],
         *,
         coordinates: Float[Tensor, "P 3"] | None = None,
-        covariance: Float[Tensor, "P P"] | None = None,
+        linear: LinearMoments | None = None,
     ) -> None:
         super().__init__()
         if config.spatial_positions == "coordinates" and coordinates is None:
@@ -165,10 +183,13 @@ class MaskedAutoencoder(nn.Module):
             dropout=config.dropout,
         )
         self.head = nn.Linear(decoder_width, num_values)
-        if config.head == "gaussian":
+        if config.head != "plain":
             self.carry = nn.Linear(num_values, decoder_width)
-            num_parcels = self.tokenizer.num_parcels
-            self.register_buffer("covariance_PP", torch.eye(num_parcels) if covariance is None else covariance.clone())
+            linear = linear or LinearMoments.independent(self.tokenizer.num_parcels, config.num_timepoints)
+            self.register_buffer("covariance_PP", linear.covariance_PP.clone())
+        if config.head == "space-time":
+            assert linear is not None
+            self.register_buffer("temporal_TT", linear.temporal_TT.clone())
         self._initialise()
 
     @torch.no_grad()
@@ -176,7 +197,7 @@ class MaskedAutoencoder(nn.Module):
         self.apply(initialise)
         nn.init.trunc_normal_(self.cls_D, std=INIT_STD)
         nn.init.trunc_normal_(self.mask_D, std=INIT_STD)
-        if self.config.head == "gaussian":
+        if self.config.head != "plain":
             nn.init.zeros_(self.head.weight)  # training starts exactly at the Gaussian conditional mean
 
     @property
@@ -264,7 +285,7 @@ class MaskedAutoencoder(nn.Module):
         visible = Places.of(self.present(valid_BPT) & ~hidden_BN, count=num_visible)
         decoded = Places.of(hidden_BN if decoded_BN is None else decoded_BN, count=num_decoded)
         base_BMV = None
-        if self.config.head == "gaussian":
+        if self.config.head != "plain":
             base_BPT = self.gaussian_base(signal_BPT, valid_BPT & ~self.tokenizer.expand(hidden_BN), own)
             base_BMV = decoded.take(self.tokenizer.patches(base_BPT))
         predicted_BMV = self.decode(self.encode(signal_BPT, visible=visible), decoded, base_BMV)
@@ -281,7 +302,7 @@ class MaskedAutoencoder(nn.Module):
         visible_BPT: Bool[Tensor, "B P T"],
         own: OwnCovariance | None,
     ) -> Float[Tensor, "B P T"]:
-        """The Gaussian conditional mean of every value given the visible values of its time point."""
+        """The Gaussian conditional mean of every value, given the visible values of its time point or of its window."""
         covariance: Tensor = self.covariance_PP
         if own is not None and self.config.own_covariance_points:
             # Brought to the population's size first: the conditional mean does not depend on a common scale.
@@ -290,7 +311,10 @@ class MaskedAutoencoder(nn.Module):
             weight_B = own.num_points_B / (own.num_points_B + self.config.own_covariance_points)
             weight_B11 = torch.where(size_B > 0, weight_B, 0.0)[:, None, None]
             own_BPP = own.covariance_BPP * scale_B[:, None, None]
+            own_BPP.diagonal(dim1=1, dim2=2).add_(OWN_RIDGE * covariance.diagonal().mean())
             covariance = torch.lerp(covariance.expand_as(own_BPP), own_BPP, weight_B11)
+        if self.config.head == "space-time":
+            return window_mean(covariance, self.temporal_TT, signal_BPT, visible_BPT)
         return conditional_mean(covariance, signal_BPT, visible_BPT)
 
     def reconstruct(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from brainlm.atomic import disk_errors, replacing
 from brainlm.errors import BrainLMError, CheckpointError, ConfigError
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.config import ModelConfig
@@ -31,7 +31,8 @@ WEIGHTS_FILE = "model.safetensors"
 def write_network(folder: str | Path, network: MaskedAutoencoder) -> None:
     """Write ``network`` into ``folder``; each file is whole or absent."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder, kind=CheckpointError):
+        folder.mkdir(parents=True, exist_ok=True)
     content = {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
@@ -47,22 +48,10 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` is never half written, even when the machine stops in the middle.
 
     Raises:
-        CheckpointError: the disk is full or the place cannot be written.
+        CheckpointError: the disk is full or the place cannot be written; what was there before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"cannot write {path}",
-            found=error.strerror or str(error),
-            remedy="free some space or choose another place; what was there before is untouched",
-        ) from error
+    with disk_errors(path, kind=CheckpointError), replacing(path) as file:
+        file.write(content)
 
 
 def read_network(folder: str | Path) -> MaskedAutoencoder:
@@ -143,7 +132,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kind, version = content["model_type"], content["format_version"]
+        kind, version = content["model_type"], int(content["format_version"])
         int(content["num_parcels"]), content["model"].items()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(

@@ -34,8 +34,9 @@ class ModelConfig:
         temporal_positions: ``learned`` or ``sinusoidal``.
         dropout: share of activations dropped after attention and feed-forward layers while training.
         head: ``plain`` predicts the hidden signal (the paper); ``gaussian`` starts from the Gaussian conditional mean
-            of the hidden values given the visible ones and predicts what that leaves over (docs/model.md).
-        own_covariance_points: with ``head=gaussian``: how many time points the population's covariance counts for when
+            of the hidden values given the visible ones of the same time point and predicts what that leaves over;
+            ``space-time`` does the same given all visible values of the window (docs/model.md).
+        own_covariance_points: without ``head=plain``: how many time points the population's covariance counts for when
             it is blended with the recording's own outside the window: weight n / (n + this). 0 means never blended.
     """
 
@@ -54,7 +55,7 @@ class ModelConfig:
     spatial_positions: Literal["learned", "coordinates"] = "learned"
     temporal_positions: Literal["learned", "sinusoidal"] = "learned"
     dropout: float = 0.0
-    head: Literal["plain", "gaussian"] = "plain"
+    head: Literal["plain", "gaussian", "space-time"] = "plain"
     own_covariance_points: int = 0
 
     def __post_init__(self) -> None:
@@ -83,9 +84,9 @@ class ModelConfig:
             raise ConfigError("dropout is not a share", expected="0 <= dropout < 1", found=str(self.dropout))
         if self.head == "plain" and self.own_covariance_points:
             raise ConfigError(
-                "own_covariance_points needs the Gaussian head",
+                "own_covariance_points needs a Gaussian head",
                 found=f"head=plain, own_covariance_points={self.own_covariance_points}",
-                remedy="set head=gaussian, or leave own_covariance_points at 0",
+                remedy="set head=gaussian or head=space-time, or leave own_covariance_points at 0",
             )
 
     def _check_positive(self) -> None:

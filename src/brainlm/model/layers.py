@@ -35,8 +35,11 @@ class Attention(nn.Module):
         observe: Observer | None = None,
     ) -> Float[Tensor, "B S D"]:
         batch, num_tokens, width = tokens_BSD.shape
-        qkv = self.qkv(tokens_BSD).view(batch, num_tokens, 3, self.num_heads, width // self.num_heads)
-        query_BHSF, key_BHSF, value_BHSF = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # Three slices of the last axis: their gradients are joined in one copy (a permuted view would take two).
+        query_BHSF, key_BHSF, value_BHSF = (
+            part_BSD.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for part_BSD in self.qkv(tokens_BSD).chunk(3, dim=2)
+        )
         if observe is not None:
             observe(query_BHSF, key_BHSF)
         mask = None if present_BS is None else present_BS[:, None, None, :].expand(-1, -1, num_tokens, -1)

@@ -6,6 +6,7 @@ device. Shapes: B batch, R spatial patches, C temporal patches, N = R x C patche
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,15 +37,15 @@ class Mask:
     """
 
     kind: MaskKind
-    amount: float
+    amount: float | int
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind == "future":
-            fits = self.amount >= 1 and self.amount == int(self.amount)
+            fits = self.amount >= 1 and float(self.amount).is_integer()
         else:
             fits = 0.0 < self.amount < 1.0
-        if not fits or self.weight <= 0:
+        if not fits or not 0.0 < self.weight < math.inf:
             raise ConfigError(
                 f"the mask {self.kind}:{self.amount:g} cannot be made",
                 expected="a share between 0 and 1 (random, parcel) or a whole number of patches (future)",

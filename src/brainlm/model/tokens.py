@@ -36,7 +36,7 @@ class Tokenizer(nn.Module):
         self.num_columns = config.num_temporal_patches
         self.parcels_per_patch = config.parcels_per_patch
         self.timepoints_per_patch = config.timepoints_per_patch
-        self.in_atlas_order = bool((order == torch.arange(self.num_parcels)).all())
+        self.in_atlas_order = bool((order == torch.arange(self.num_parcels, device=order.device)).all())
         self.register_buffer("order_P", order.clone())
         self.register_buffer("position_P", torch.argsort(order), persistent=False)
 

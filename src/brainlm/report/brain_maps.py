@@ -48,30 +48,18 @@ class PaintedBrain:
         if num_absent:
             self.note += f" {counted(num_absent, 'parcel')} without a voxel in the image not shown."
         self._template = load_mni152_template(resolution=2)
-        self._surfaces = {side: self._on_surface(side) for side in ("left", "right")}
-
-    def _on_surface(self, side: str) -> Int64[np.ndarray, "V"]:
-        from nilearn.datasets import load_fsaverage
-        from nilearn.surface import vol_to_surf
-
-        meshes = load_fsaverage(SURFACE)
         # 0 is what sampling outside the image gives, so parcels count from 1 here.
-        labels = vol_to_surf(
-            nib.Nifti1Image((_extended(self._index_XYZ, self._affine) + 1).astype(np.float32), self._affine),
-            meshes["pial"].parts[side],
-            inner_mesh=meshes["white_matter"].parts[side],
-            kind="depth",
-            depth=CORTICAL_DEPTHS,
-            interpolation="nearest_most_frequent",
-        )
-        return np.nan_to_num(labels).round().astype(np.int64) - 1
+        extended = (_extended(self._index_XYZ, self._affine) + 1).astype(np.float32)
+        self._surfaces = {
+            side: _on_surface(nib.Nifti1Image(extended, self._affine), side) for side in ("left", "right")
+        }
 
     def tiles(self, values: Float[np.ndarray, "P"], scale: ColourScale) -> tuple[Panel, ...]:
         """Four views of the cortex, then the slices that hold parcels."""
         views = [(side, view) for view in ("lateral", "medial") for side in ("left", "right")]
         pictures = _trimmed([self._surface(values, scale, side, view) for side, view in views])
         names = [f"{side} hemisphere, {view}" for side, view in views]
-        heights = [z for z in SLICES_MM if (self._slice_labels(z) >= 0).any()]
+        heights = [z for z in SLICES_MM if (np.asarray(self._slab(z).dataobj) >= 0).any()]
         slices = [self._slice(values, scale, z) for z in heights]
         pictures += _trimmed(slices) if slices else []
         names += [f"z = {number(float(z), digits=0)} mm" for z in heights]
@@ -102,10 +90,13 @@ class PaintedBrain:
         )
         return _pixels(figure)
 
-    def _slice_labels(self, z_mm: int) -> Int64[np.ndarray, "X Y"]:
+    def _slab(self, z_mm: int) -> nib.Nifti1Image:
+        """The positions of the parcels around ``z_mm`` only: the whole image would be resampled for one slice of it."""
         level = round(float((np.linalg.inv(self._affine) @ (0, 0, z_mm, 1))[2]))
-        inside = 0 <= level < self._index_XYZ.shape[2]
-        return self._index_XYZ[:, :, level] if inside else np.full(self._index_XYZ.shape[:2], -1, dtype=np.int64)
+        first, stop = (int(np.clip(edge, 0, self._index_XYZ.shape[2])) for edge in (level - 1, level + 2))
+        shift = np.eye(4)
+        shift[2, 3] = first
+        return nib.Nifti1Image(self._index_XYZ[:, :, first:stop].astype(np.int32), self._affine @ shift)
 
     def _slice(self, values: Float[np.ndarray, "P"], scale: ColourScale, z_mm: int) -> UInt8[np.ndarray, "H W 3"]:
         from nilearn.plotting import plot_img
@@ -114,9 +105,10 @@ class PaintedBrain:
         num_steps = 256
         share = (np.clip(values, scale.low, scale.high) - scale.low) / (scale.high - scale.low)
         step = np.append(np.nan_to_num(1 + np.round(share * (num_steps - 1)), nan=0), 0)  # index -1 is the appended 0
+        slab = self._slab(z_mm)
         figure = _tile_figure()
         plot_img(
-            nib.Nifti1Image(step[self._index_XYZ].astype(np.float32), self._affine),
+            nib.Nifti1Image(step[np.asarray(slab.dataobj)].astype(np.float32), slab.affine),
             bg_img=self._template,
             display_mode="z",
             cut_coords=[z_mm],
@@ -163,6 +155,23 @@ def _extended(index_XYZ: Int64[np.ndarray, "X Y Z"], affine: Float[np.ndarray, "
     sizes_mm = nib.affines.voxel_sizes(affine)
     distance, nearest = distance_transform_edt(index_XYZ < 0, sampling=sizes_mm, return_indices=True)
     return np.where(distance <= EXTENSION_MM, index_XYZ[tuple(nearest)], -1)
+
+
+def _on_surface(parcels_from_1: nib.Nifti1Image, side: str) -> Int64[np.ndarray, "V"]:
+    """For every vertex the position of its parcel in the table (-1: none)."""
+    from nilearn.datasets import load_fsaverage
+    from nilearn.surface import vol_to_surf
+
+    meshes = load_fsaverage(SURFACE)
+    labels = vol_to_surf(
+        parcels_from_1,
+        meshes["pial"].parts[side],
+        inner_mesh=meshes["white_matter"].parts[side],
+        kind="depth",
+        depth=CORTICAL_DEPTHS,
+        interpolation="nearest_most_frequent",
+    )
+    return np.nan_to_num(labels).round().astype(np.int64) - 1
 
 
 class MarkerBrain:

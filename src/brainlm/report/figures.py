@@ -22,6 +22,7 @@ EXAMPLE_HEIGHT = 178
 MAX_CURVE_POINTS = 800
 PERCENTILES = (90, 50, 10)
 MIN_HIDDEN_POINTS = 5
+LEAST_SPAN = 0.02  # of a loss or R2 axis
 LOG_SCALE_FROM = 20.0  # largest / smallest loss
 
 
@@ -64,8 +65,13 @@ def _curves_panel(
         values = np.concatenate([curve.values for curve, _, _ in curves])
         if title == "Loss" and values.min() > 0 and values.max() / values.min() > LOG_SCALE_FROM:
             axes.set_yscale("log")
+        elif title != "Learning rate" and np.ptp(values) < LEAST_SPAN:
+            # A flat curve must look flat.
+            axes.set_ylim(float(values.mean()) - LEAST_SPAN, float(values.mean()) + LEAST_SPAN)
         if title.startswith("R²") and values.min() < 0 < values.max():
             axes.axhline(0, color=MUTED, linewidth=0.8)
+        if log.kept_steps is not None:
+            axes.axvline(log.kept_steps / (per_epoch or 1), color=INK, linewidth=1, linestyle=(0, (2, 2)))
         axes.set_xlabel("optimiser step" if per_epoch is None else "epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if title == "Learning rate":
@@ -74,14 +80,16 @@ def _curves_panel(
         uri = svg_uri(figure)
     last = ", ".join(f"{label} ends at {curve.values[-1]:.4g}" for curve, label, _ in curves)
     key = tuple(Mark(label, colour, "line") for _, label, colour in curves) if len(curves) > 1 else ()
-    return Panel(title=title, alt=f"{title} during training: {last}.", uri=uri, note=_curve_note(curves), key=key)
+    return Panel(
+        title=title, alt=f"{title} during training: {last}.", uri=uri, note=_curve_note(title, curves), key=key
+    )
 
 
-def _curve_note(curves: Sequence[tuple[Curve, str, str]]) -> str:
+def _curve_note(title: str, curves: Sequence[tuple[Curve, str, str]]) -> str:
     pieces = []
     for curve, label, _ in curves:
         if label == "validation":
-            best = curve.values.max() if len(curves) == 1 else curve.values.min()
+            best = curve.values.min() if title == "Loss" else curve.values.max()
             pieces.append(f"validation: best {number(float(best))}, last {number(float(curve.values[-1]))}")
         elif label == "learning rate":
             pieces.append(f"highest {curve.values.max():.2g}")

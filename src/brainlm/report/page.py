@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from brainlm.errors import DataError
+from brainlm.atomic import disk_errors, write_text
 from brainlm.report import provenance, score_sections, sections
 from brainlm.report.blocks import Section
 from brainlm.report.brain_maps import choose_brain
@@ -30,6 +28,7 @@ from brainlm.report.sentences import (
 )
 
 REPORT_NAME = "report.html"
+GENERIC_NAMES = ("run", "out", "last")  # say nothing without the folder they are in
 Progress = Callable[[int, int, str], None]
 
 
@@ -87,7 +86,7 @@ def _render(run: RunFolder, made: list[Section]) -> str:
     evaluation = run.evaluation
     settings = evaluation.settings if evaluation is not None else {}
     return environment.from_string(source).render(
-        title=run.path.resolve().name,
+        title=_title(run.path.resolve()),
         summary=summary(run),
         glance=glance(run),
         provenance=provenance.describe(run.provenance or {}, settings),
@@ -100,6 +99,10 @@ def _render(run: RunFolder, made: list[Section]) -> str:
         next_steps=next_steps(run),
         confidence=evaluation.confidence_percent if evaluation is not None else "95 %",
     )
+
+
+def _title(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}" if path.name in GENERIC_NAMES else path.name
 
 
 def summary(run: RunFolder) -> tuple[str, ...]:
@@ -115,6 +118,8 @@ def _what_was_run(run: RunFolder) -> str:
     text = f"A BrainLM masked autoencoder{f' ({known})' if known else ''} was pretrained"
     text += f" for {_how_long(run.log)}" if run.log is not None else ""
     text += f" in {duration(float(wall_time))}" if isinstance(wall_time, int | float) else ""
+    if run.log is not None and run.log.kept_steps is not None and run.log.kept_steps < run.log.num_steps:
+        text += f"; its weights are those after {run.log.kept_steps:,} of {counted(run.log.num_steps, 'step')}"
     data = provenance.find(run.provenance, "Data")
     return f"{text}. Data: {str(data).rstrip('.')}." if data else f"{text}."
 
@@ -199,18 +204,7 @@ def _code(text: str) -> Markup:
 
 
 def _write(text: str, path: Path) -> Path:
-    # A reader never meets half a page: written beside, then renamed.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise DataError(
-            "the report cannot be written",
-            found=f"{path}: {error.strerror or error}",
-            remedy="choose a file in a folder you may write to with --out, on a disk with space left",
-        ) from error
+        write_text(path, text)
     return path

@@ -20,7 +20,7 @@ from brainlm.report.style import INK, MODEL, MUTED, Panel, drawing, svg_uri
 
 BAR_HEIGHT = 62
 SHOWN_PERCENTILES = (2, 98)  # one odd parcel must not flatten the rest; the ends of the bar point outwards
-SCALE_NOTE = "Colours span the 2nd to the 98th percentile of parcels."
+SCALE_NOTE = "The ends of the scale are set by the 2nd and the 98th percentile of parcels."
 LOWEST_SEQUENTIAL = -0.01  # R2
 MIN_NETWORKS, MAX_NETWORKS = 2, 20
 YEO7 = (
@@ -79,12 +79,17 @@ def attention_scale(log_ratio: Float[np.ndarray, "P"]) -> ColourScale:
     reach = max(abs(bound) for bound in _shown(log_ratio))
     reading = "Green above the uniform level, purple below."
     label = "CLS attention, times the uniform level"
-    return ColourScale(LESS_TO_MORE, -reach, reach, label, reading, 0.0, lambda value: f"{2**value:.2f}×")
+    return ColourScale(LESS_TO_MORE, -reach, reach, label, reading, 0.0, _multiples(reach))
 
 
 def _shown(values: Float[np.ndarray, "P"]) -> tuple[float, float]:
     low, high = np.nanpercentile(values, SHOWN_PERCENTILES)
     return (float(low), float(high)) if high > low else (float(low) - 0.01, float(high) + 0.01)
+
+
+def _multiples(reach: float) -> Callable[[float], str]:
+    plain = _decimals(2 * (2**reach - 1))
+    return lambda value: f"{plain(2**value)}×"
 
 
 def _decimals(span: float, *, sign: bool = False) -> Callable[[float], str]:
@@ -155,7 +160,7 @@ def dots_panel(values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: C
         uri = svg_uri(figure)
     told = ", ".join(f"{name} {scale.text(float(np.median(groups[name])))}" for name in ordered)
     return Panel(
-        title=f"{scale.label}, by network ({column})",
+        title=f"{scale.label}, by {column}",
         alt=f"{scale.label} by network, medians: {told}.",
         uri=uri,
         note="a dot a parcel, the bar the median; number of parcels in brackets",

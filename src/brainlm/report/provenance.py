@@ -15,6 +15,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "Where from": ("source.url", "url"),
     "Data fingerprint": ("fingerprint", "data_fingerprint", "store_fingerprint"),
     "Split": ("data.split", "split_rule", "split"),
+    "Subjects": ("data.num_subjects",),
+    "Recordings": ("data.num_recordings",),
     "Seed": ("seed", "split.seed"),
     "Scaler": ("scaler.kind", "scaler"),
     "Preset": ("preset",),
@@ -24,7 +26,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "Command": ("command",),
     "Versions": ("versions",),
 }
-ALWAYS_SHOWN = ("Data", "Terms", "Split", "Scaler", "Command")
+ALWAYS_SHOWN = ("Data", "Terms", "Split", "Subjects", "Recordings", "Scaler", "Command")
 EXCLUSIONS = ("exclusions", "excluded")
 NUM_EXCLUSIONS = ("num_exclusions",)
 
@@ -115,6 +117,8 @@ def _within(path: str, known: str) -> bool:
 
 
 def _text(title: str, value: Any) -> str:
+    if title == "Split" and isinstance(value, Mapping) and isinstance(value.get("fractions"), Mapping):
+        return _split(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {entry}" for name, entry in _leaves(value) if entry not in (None, "", []))
     if isinstance(value, list):
@@ -122,6 +126,17 @@ def _text(title: str, value: Any) -> str:
     if title == "Wall time" and isinstance(value, int | float):
         return duration(float(value))
     return parameters(value) if title == "Parameters" and isinstance(value, int) else str(value)
+
+
+def _split(value: Mapping[str, Any]) -> str:
+    """``validation 10 %, test 20 %, site YALE, USM held out whole (rule hash, seed 0)``."""
+    pieces = [f"{name} {100 * float(share):g} %" for name, share in value["fractions"].items()]
+    for column, held in (value.get("held_out") or {}).items():
+        pieces.append(f"{column} {', '.join(map(str, held))} held out whole")
+    columns = value.get("columns") or {}
+    pieces += [f"{word} {columns[word]}" for word in ("group", "stratify") if columns.get(word)]
+    pieces_inside = ", ".join(f"{name} {value[name]}" for name in ("rule", "seed") if name in value)
+    return "by subject: " + ", ".join(pieces) + (f" ({pieces_inside})" if pieces_inside else "")
 
 
 def _exclusion(entry: Any) -> Exclusion:

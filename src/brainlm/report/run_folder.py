@@ -47,10 +47,17 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """Lightning's metrics.csv: sparse rows, one a logging event; ``validate_every``: epochs between validations."""
+    """Lightning's metrics.csv: sparse rows, one a logging event.
+
+    Args:
+        table: steps counted from 0.
+        validate_every: epochs between validations, None where not recorded.
+        kept_steps: steps after which the weights in the folder were taken, None where not recorded.
+    """
 
     table: pd.DataFrame
-    validate_every: int | None
+    validate_every: int | None = None
+    kept_steps: int | None = None
 
     def curve(self, name: str) -> Curve:
         """The rows that hold ``name``, by step; a step logged again after a resume counts once, the last time."""
@@ -142,9 +149,7 @@ class RunFolder:
                 remedy="give the folder that `brainlm pretrain --out` wrote",
             )
         if parts["log"] is not None:
-            training = (parts["provenance"] or {}).get("training", {})
-            every = training.get("validate_every") if isinstance(training, Mapping) else None
-            parts["log"] = TrainingLog(parts["log"], every if isinstance(every, int) else None)
+            parts["log"] = _described(parts["log"], parts["provenance"] or {})
         run = cls(path=path, **parts)
         run._require_same_parcels()
         return run
@@ -222,6 +227,15 @@ def _read_log(run: Path, remedy: str) -> pd.DataFrame | None:
                 raise KeyError("column 'step'")
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _described(table: pd.DataFrame, provenance: Mapping[str, Any]) -> TrainingLog:
+    training = provenance.get("training")
+    every = training.get("validate_every") if isinstance(training, Mapping) else None
+    kept = provenance.get("step")
+    return TrainingLog(
+        table, every if isinstance(every, int) else None, kept if isinstance(kept, int) and kept > 0 else None
+    )
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -70,15 +70,15 @@ def _r2_table(evaluation: Evaluation) -> Table:
     rows = []
     for condition in evaluation.conditions:
         present = {method.name: method for method in condition.methods}
-        cells = [_label_cell(evaluation, condition)]
-        cells += [_score_cell(condition, present.get(name), "r2") for name in names]
-        rows.append((*cells, _difference_cell(condition)))
+        model, *others = [_score_cell(condition, present.get(name), "r2") for name in names]
+        # The comparison stands beside the model, where no scrolling is needed to see a loss.
+        rows.append((_label_cell(evaluation, condition), model, _difference_cell(condition), *others))
     caption = (
         f"R² with its {evaluation.confidence_percent} interval, never clipped; the best baseline of each row is "
-        "underlined. Last column: model minus that baseline, paired over subjects; “better” or “worse” only where its "
+        "underlined. Third column: model minus that baseline, paired over subjects; “better” or “worse” only where its "
         "interval excludes 0."
     )
-    return Table(("Hidden", *names, "Model − best baseline"), tuple(rows), caption)
+    return Table(("Hidden", names[0], "Model − best baseline", *names[1:]), tuple(rows), caption)
 
 
 def _label_cell(evaluation: Evaluation, condition: Condition) -> Cell:
@@ -98,7 +98,8 @@ def _difference_cell(condition: Condition) -> Cell:
     verdict = condition.verdict
     if condition.difference is None:
         return Cell(VERDICT_MARKS[verdict], look="number verdict")
-    text = f"{number(condition.difference.value, sign=True)} {VERDICT_MARKS[verdict]}"
+    mark = "no interval" if verdict == "unknown" else VERDICT_MARKS[verdict]
+    text = f"{number(condition.difference.value, sign=True)} {mark}"
     return Cell(text, bounds(condition.difference, sign=True), f"number verdict {verdict}")
 
 

@@ -33,6 +33,8 @@ def training(run: RunFolder) -> Section:
                 "Training curves. Loss: mean squared error over hidden values, in scaled units. Validation uses the "
                 "same windows and masks every time, of subjects the weights are never fitted on."
             )
+            if run.log.kept_steps is not None:
+                caption += f" Dotted line: the weights in this folder, after {counted(run.log.kept_steps, 'step')}."
             blocks = (Picture(panels, caption),)
     return Section("training", "Training", blocks)
 

@@ -125,7 +125,7 @@ def comparison(condition: Condition) -> str:
             f"{start}there is no clear difference (model minus baseline {number(difference.value, sign=True)} "
             f"{bounds(difference, sign=True)}, an interval that includes 0)."
         )
-    return f"{start}the paired difference could not be computed."
+    return f"{start}the model differs by {number(difference.value, sign=True)}, for which there is no interval."
 
 
 def tally(evaluation: Evaluation) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -53,6 +52,7 @@ _SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": "#e6eaee",
     "grid.linewidth": 0.8,
     "xtick.color": "#aeb6bf",
@@ -104,17 +104,13 @@ def method_marks(names: Sequence[str], model_name: str | None) -> dict[str, Mark
 
 @contextmanager
 def drawing(height: int) -> Iterator[Figure]:
-    """A new figure of ``height`` points in the page's width and style, cleared at the end; pyplot is not involved."""
+    """A new figure of ``height`` points in the page's width and style, without pyplot: nothing is left open."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # Only the lay-out is measured with this typeface; the browser has the glyphs it lacks.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(PANEL_WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[call-arg, union-attr]
-        FigureCanvasAgg(figure)
-        try:
-            yield figure
-        finally:
-            figure.clear()
+        yield figure
 
 
 def svg_uri(figure: Figure) -> str:

@@ -12,19 +12,19 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from brainlm.data.scaling import Scaler, TensorStatistics
+from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.windows import WindowBatch, Windows, mix_seed
 from brainlm.errors import ConfigError
 from brainlm.model.autoencoder import OwnCovariance
 
 RecordT = TypeVar("RecordT", WindowBatch, OwnCovariance)
 
-# Numbers that keep the draws for windows, order, masks and validation independent of each other.
-ORDER_STREAM, MASK_STREAM, VALIDATION_STREAM = 1, 2, 3
+# Numbers that keep the draws for order, masks, validation and dropout independent of each other.
+ORDER_STREAM, MASK_STREAM, VALIDATION_STREAM, RANDOM_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,22 +215,9 @@ def make_batch(
     own = None
     if with_own:
         pairs = zip(recordings.tolist(), starts.tolist(), strict=True)
-        outside = [scaled_outside(windows, recording, start, scaler) for recording, start in pairs]
+        outside = []
+        for recording, start in pairs:
+            signal_TP = scaled_recording(windows.store, recording, scaler).signal_BPT[0].T
+            outside.append(torch.cat((signal_TP[:start], signal_TP[start + windows.num_timepoints :])))
         own = OwnCovariance.of(outside, num_parcels=windows.store.num_parcels)
     return Batch(batch, torch.from_numpy(mask_seeds.copy()), complete, own)
-
-
-def scaled_outside(
-    windows: Windows, recording: int, start: int, scaler: Scaler, *, before_only: bool = False
-) -> Float[Tensor, "T_out P"]:
-    """The scaled time points of a recording that lie outside a window (with ``before_only``: before it); zero where not
-    valid.
-    """
-    bold_TP = windows.store.bold(recording)
-    behind = bold_TP[:0] if before_only else bold_TP[start + windows.num_timepoints :]
-    raw_TP = torch.from_numpy(np.concatenate((bold_TP[:start], behind)).astype(np.float32, copy=False))
-    statistics = windows.store.statistics
-    own = TensorStatistics(
-        *(torch.from_numpy(part[[recording]]) for part in (statistics.median, statistics.mean, statistics.std))
-    )
-    return scaler.apply(raw_TP.T[None], own).signal_BPT[0].T

@@ -7,7 +7,6 @@ folder (``inference/folder.py``) whenever the validation loss is the best so far
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from brainlm.atomic import disk_errors, replacing
+from brainlm.data.windows import mix_seed
 from brainlm.errors import CheckpointError
+from brainlm.training.batches import RANDOM_STREAM
 from brainlm.training.schedule import Stretches
 
 LAST_STATE = Path("checkpoints") / "last.ckpt"
@@ -37,21 +39,10 @@ class WholeFileIO(TorchCheckpointIO):
         """
         assert storage_options is None
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.writing")
-        try:
+        with disk_errors(path, kind=CheckpointError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with replacing(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            temporary.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"cannot write the training state {path}",
-                found=str(error),
-                remedy="free some space, then run the same command: it goes on from the last state that was written",
-            ) from error
 
 
 class SaveRun(Callback):
@@ -94,14 +85,24 @@ class SaveRun(Callback):
 
 
 class Repeatable(Callback):
-    """Start every stretch from random numbers that depend on the seed and the stretch alone (dropout uses them)."""
+    """Start every batch from random numbers that depend on the seed and the step alone (dropout uses them).
+
+    Not every stretch: Lightning leaves out ``on_train_epoch_start`` where a run goes on.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
+        batch: object,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
         """Lightning's hook."""
-        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 4096 + trainer.global_rank)
+        of_batch = mix_seed(self.seed, RANDOM_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(int(of_batch[0] >> 1))  # 63 bits: the generator takes no more of an unsigned number
 
 
 class Speed(Callback):
@@ -112,10 +113,17 @@ class Speed(Callback):
         self._started = 0.0
         self._first_step = 0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start the clock."""
-        self._started = time.perf_counter()
-        self._first_step = trainer.global_step
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
+        batch: object,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        """Start the clock at the first batch of a stretch."""
+        if batch_idx == 0:
+            self._started = time.perf_counter()
+            self._first_step = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop it."""

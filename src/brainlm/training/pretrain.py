@@ -138,7 +138,8 @@ class Pretraining(LightningModule):
         optimizer = torch.optim.AdamW(
             groups, lr=self.peak_rate, betas=(self.config.beta1, self.config.beta2), fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_share)
+        # A plain function: of a method, the schedule would put attributes into the saved state.
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_share(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _position_tables(self) -> list[nn.Parameter]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from brainlm.baselines.gaussian import GaussianSpace
 from brainlm.baselines.moments import moments_of
-from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics
+from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
 from brainlm.errors import ConfigError, DataError
@@ -39,9 +39,10 @@ from brainlm.inference.folder import (
     read_scaler,
     write_checkpoint,
 )
-from brainlm.model.autoencoder import MaskedAutoencoder
+from brainlm.model.autoencoder import LinearMoments, MaskedAutoencoder
 from brainlm.model.checkpoint import write_whole
 from brainlm.model.config import ModelConfig
+from brainlm.model.space_time import temporal_covariance
 from brainlm.training.batches import Batch, Schedule, TrainingBatches, ValidationBatches
 from brainlm.training.callbacks import LAST_STATE, Announce, Repeatable, SaveRun, Speed, WholeFileIO
 from brainlm.training.config import DeviceConfig, TrainingConfig
@@ -50,7 +51,9 @@ from brainlm.training.provenance import provenance
 from brainlm.training.schedule import Stretches
 
 SETTINGS_FILE = "config.yaml"
-COVARIANCE_SHRINKAGE = 0.01  # of the Gaussian head's population covariance; chosen on ABIDE's validation split
+# Of the Gaussian heads; of those the baselines try, the ones that the validation split of ABIDE chose.
+COVARIANCE_SHRINKAGE = 0.001
+TEMPORAL_NOISE_SHARE = 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +127,8 @@ def pretrain(
     """
     device = device or DeviceConfig()
     identity = {"model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
-    resumed = _claim(run, identity, store, overwrite=overwrite)
+    # The other processes of a run on several devices find the folder as the first one has prepared it.
+    resumed = is_first_process() and _claim(run, identity, store, overwrite=overwrite)
     with _quiet():
         trainer = _trainer(run, training, device)
     plan = _plan(store, run, model, training, trainer.world_size)
@@ -167,6 +171,12 @@ def pretrain(
         trainer.fit(module, datamodule=data, ckpt_path=str(state) if state.is_file() else None, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return RunSummary(run, resumed, network.num_parameters, plan.num_windows, figures)
+
+
+def is_first_process() -> bool:
+    """False in the further processes that torchrun, SLURM or Lightning start for a run on several devices."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
+    return all(rank in ("", "0") for rank in ranks)
 
 
 @contextmanager
@@ -262,21 +272,20 @@ def _network(store: Store, plan: RunPlan, config: ModelConfig, seed: int) -> Mas
     parcels = store.parcels
     order = torch.from_numpy(parcels.order(config.parcel_order))
     coordinates = torch.from_numpy(parcels.coordinates) if config.spatial_positions == "coordinates" else None
-    covariance = None
-    if config.head == "gaussian":
-        moments = moments_of(scaled_recordings(plan.windows.store, plan.scaler), num_lags=1)
-        covariance = GaussianSpace.of(moments, shrinkage=COVARIANCE_SHRINKAGE).covariance_PP
+    linear = None if config.head == "plain" else _linear_moments(plan, config.num_timepoints)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MaskedAutoencoder(config, order, coordinates=coordinates, covariance=covariance)
+        return MaskedAutoencoder(config, order, coordinates=coordinates, linear=linear)
 
 
-def scaled_recordings(store: Store, scaler: Scaler) -> Iterator[ScaledBatch]:
-    """Every recording of ``store``, whole and scaled, one at a time."""
-    for index in range(len(store)):
-        bold_TP = np.array(store.bold(index), dtype=np.float32)
-        statistics = store.take([index]).statistics
-        yield scaler.apply(torch.from_numpy(bold_TP).T[None], TensorStatistics.from_arrays(statistics))
+def _linear_moments(plan: RunPlan, num_timepoints: int) -> LinearMoments:
+    training = plan.windows.store
+    recordings = (scaled_recording(training, index, plan.scaler) for index in range(len(training)))
+    moments = moments_of(recordings, num_lags=num_timepoints)
+    return LinearMoments(
+        GaussianSpace.of(moments, shrinkage=COVARIANCE_SHRINKAGE).covariance_PP,
+        temporal_covariance(moments.autocorrelation.float(), num_timepoints, noise_share=TEMPORAL_NOISE_SHARE),
+    )
 
 
 class _Data(LightningDataModule):

@@ -14,8 +14,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from brainlm.errors import DataError
+from brainlm.errors import BrainLMError, DataError
 
 OWNER_FILE = "writer.json"  # in a folder under construction: which process is writing it
 
@@ -33,8 +34,8 @@ def replaced_for(path: Path) -> Path:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a DataError that says what to do."""
+def disk_errors(path: Path, *, kind: type[BrainLMError] = DataError) -> Iterator[None]:
+    """Turn what the operating system refuses into an error of ours that says what to do."""
     try:
         yield
     except OSError as error:
@@ -48,7 +49,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EEXIST: "a part of the path is a file: write elsewhere",
         }
         code = error.errno or 0
-        raise DataError(
+        raise kind(
             f"cannot write {path}",
             found=os.strerror(code) if code in remedies else str(error),
             remedy=remedies.get(code, "mend what the system reports, then run the same command again"),
@@ -135,13 +136,26 @@ def recover(destination: Path) -> None:
         shutil.rmtree(old)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` in one step when all is written and on disk, and never else."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in one step, on disk when this returns."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    sync(beside)
-    beside.replace(path)
-    sync(path.parent)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def sync(path: Path) -> None:

@@ -1,0 +1,170 @@
+"""A checkpoint folder is enough on its own; what is missing or does not belong is named."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+
+from brainlm.data.parcels import Parcels
+from brainlm.errors import AtlasError, CheckpointError
+from brainlm.inference import folder as folders
+from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.folder import (
+    FILES,
+    PARCELS_FILE,
+    PROVENANCE_FILE,
+    SCALER_FILE,
+    Checkpoint,
+    locate,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    """A whole checkpoint."""
+    model.save_pretrained(tmp_path / "written")
+    return tmp_path / "written"
+
+
+@pytest.mark.parametrize("kind", ["robust", "zscore", "none"])
+def test_what_is_read_is_what_was_written(make_model, tmp_path, kind):
+    model = make_model(kind)
+    provenance = {"seed": 3, "data": {"atlas": "Ä 1", "training_subjects": ["01"]}, "metrics": {"val_r2": 0.25}}
+    write_checkpoint(tmp_path, Checkpoint(model.network, model.scaler, model.parcels, provenance))
+    found = read_checkpoint(tmp_path)
+    assert found.provenance == provenance
+    assert found.scaler.kind == kind
+    for name in ("median_P", "iqr_P", "valid_P"):
+        assert np.array_equal(getattr(found.scaler, name), getattr(model.scaler, name))
+    assert found.parcels.to_tsv() == model.parcels.to_tsv()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(FILES)
+
+
+def test_a_checkpoint_opens_in_another_place_without_the_data(model, store, folder, tmp_path):
+    expected = model.embed(store[0]).cls
+    recording = store[0]
+    shutil.copytree(folder, tmp_path / "elsewhere" / "copy")
+    shutil.rmtree(folder)
+    opened = BrainLM.from_pretrained(str(tmp_path / "elsewhere" / "copy"))
+    assert np.array_equal(opened.embed(recording).cls, expected)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != PARCELS_FILE])
+def test_a_file_that_was_cut_off_is_named(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=name):
+        read_checkpoint(folder)
+
+
+def test_a_damaged_parcels_table_is_an_error(folder):
+    (folder / PARCELS_FILE).write_text("nothing of use\n")
+    with pytest.raises(AtlasError, match="parcels table cannot be used"):
+        read_checkpoint(folder)
+
+
+def test_a_scaler_of_no_known_kind_is_refused(folder):
+    tensors = load_file(folder / SCALER_FILE)
+    for metadata in (None, {"kind": "magic"}):
+        save_file(tensors, folder / SCALER_FILE, metadata=metadata)
+        with pytest.raises(CheckpointError, match=r"is not a scaler(.|\n)*expected one of robust, zscore, none"):
+            read_checkpoint(folder)
+
+
+def test_a_scaler_without_its_tensors_is_refused(folder):
+    tensors = load_file(folder / SCALER_FILE)
+    tensors.pop("iqr_P")
+    save_file(tensors, folder / SCALER_FILE, metadata={"kind": "robust"})
+    with pytest.raises(CheckpointError, match=r"is not a scaler(.|\n)*iqr_P"):
+        read_checkpoint(folder)
+
+
+def test_files_of_two_checkpoints_are_told_apart(folder):
+    Parcels.unnamed(12).write(folder / PARCELS_FILE)
+    with pytest.raises(CheckpointError, match=r"parcels table in (.|\n)*does not belong(.|\n)*10 parcels(.|\n)*12"):
+        read_checkpoint(folder)
+
+
+def test_a_scaler_of_other_parcels_is_told_apart(folder):
+    tensors = {name: tensor[:7].clone() for name, tensor in load_file(folder / SCALER_FILE).items()}
+    save_file(tensors, folder / SCALER_FILE, metadata={"kind": "robust"})
+    with pytest.raises(CheckpointError, match=r"the scaler in (.|\n)*does not belong(.|\n)*10 parcels(.|\n)*7"):
+        read_checkpoint(folder)
+
+
+def test_provenance_is_readable_json(folder):
+    assert json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8")) == {"data": {"atlas": "synthetic"}}
+
+
+def test_on_a_full_disk_the_checkpoint_that_was_there_stays(folder, make_model, monkeypatch):
+    before = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        make_model(seed=1).save_pretrained(folder)
+    assert {entry.name: entry.read_bytes() for entry in folder.iterdir()} == before
+
+
+def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot write (.*)file/run"):
+        model.save_pretrained(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_is_no_checkpoint_says_what_it_holds(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint folder(.|\n)*notes\.txt(.|\n)*folder of a run"):
+        BrainLM.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./a/b", "/a/b", "a/b/c", "~/model"])
+def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(name, monkeypatch):
+    monkeypatch.setattr(folders, "snapshot_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    with pytest.raises(CheckpointError, match=r"no checkpoint at(.|\n)*nothing of that name(.|\n)*check the path"):
+        locate(name)
+
+
+def test_a_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.bin").write_text("")
+    with pytest.raises(CheckpointError, match=r"no checkpoint at(.|\n)*found: +a file"):
+        locate(tmp_path / "model.bin")
+
+
+def test_a_hub_name_is_fetched_with_the_checkpoints_files_only(folder, monkeypatch):
+    asked = []
+
+    def fetch(name: str, *, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr(folders, "snapshot_download", fetch)
+    assert locate("lab/model") == Path(folder)
+    assert asked == [("lab/model", list(FILES))]
+    assert len(BrainLM.from_pretrained("lab/model").parcels) == 10
+
+
+def test_a_hub_name_that_cannot_be_had_is_an_error(monkeypatch):
+    def fetch(*_, **__):
+        raise LocalEntryNotFoundError("no connection\nand more")
+
+    monkeypatch.setattr(folders, "snapshot_download", fetch)
+    with pytest.raises(CheckpointError, match=r"lab/model is neither(.|\n)*no connection\n(.|\n)*check the spelling"):
+        locate("lab/model")

@@ -1,0 +1,143 @@
+"""Patches against nested loops, and positions against their formulas."""
+
+import math
+
+import pytest
+import torch
+
+from brainlm.model.config import ModelConfig
+from brainlm.model.tokens import Positions, Tokenizer
+
+LENGTH, STEP = 12, 4  # time points of a window and of a patch
+
+SIZES = pytest.mark.parametrize(
+    ("num_parcels", "parcels_per_patch"), [(11, 1), (11, 4), (12, 4), (5, 8), (1, 1), (7, 7)]
+)
+ORDERS = pytest.mark.parametrize("order", ["atlas", "reversed", "shuffled"])
+
+
+def order_of(name: str, num_parcels: int) -> torch.Tensor:
+    if name == "shuffled":
+        return torch.randperm(num_parcels, generator=torch.Generator().manual_seed(1))
+    return torch.arange(num_parcels).flip(0) if name == "reversed" else torch.arange(num_parcels)
+
+
+def tokenizer_of(num_parcels: int, parcels_per_patch: int, order: str) -> Tokenizer:
+    config = ModelConfig(
+        num_timepoints=LENGTH, timepoints_per_patch=STEP, parcels_per_patch=parcels_per_patch, encoder_width=8
+    )
+    return Tokenizer(config, order_of(order, num_parcels))
+
+
+def reference_patches(values_BPT: torch.Tensor, order: torch.Tensor, parcels_per_patch: int) -> torch.Tensor:
+    """Value by value: patch (r, c) holds the r-th group of parcels in the order, during the c-th stretch of time."""
+    num_windows, num_parcels, length = values_BPT.shape
+    num_rows, num_columns = math.ceil(num_parcels / parcels_per_patch), length // STEP
+    patches = torch.zeros(num_windows, num_rows * num_columns, parcels_per_patch * STEP, dtype=values_BPT.dtype)
+    for b in range(num_windows):
+        for r in range(num_rows):
+            for c in range(num_columns):
+                for i in range(parcels_per_patch):
+                    place = r * parcels_per_patch + i
+                    for t in range(STEP):
+                        if place < num_parcels:
+                            value = values_BPT[b, order[place], c * STEP + t]
+                            patches[b, r * num_columns + c, i * STEP + t] = value
+    return patches
+
+
+@SIZES
+@ORDERS
+def test_patches_agree_with_nested_loops(num_parcels: int, parcels_per_patch: int, order: str):
+    tokenizer = tokenizer_of(num_parcels, parcels_per_patch, order)
+    values_BPT = torch.randn(2, num_parcels, LENGTH, generator=torch.Generator().manual_seed(0))
+    expected = reference_patches(values_BPT, order_of(order, num_parcels), parcels_per_patch)
+    assert torch.equal(tokenizer.patches(values_BPT), expected)
+    assert expected.shape[1:] == (tokenizer.num_tokens, tokenizer.values_per_patch)
+
+
+@SIZES
+@ORDERS
+def test_windows_are_what_they_were_before_they_were_cut(num_parcels: int, parcels_per_patch: int, order: str):
+    tokenizer = tokenizer_of(num_parcels, parcels_per_patch, order)
+    values_BPT = torch.randn(3, num_parcels, LENGTH)
+    assert torch.equal(tokenizer.windows(tokenizer.patches(values_BPT)), values_BPT)
+
+
+@SIZES
+@ORDERS
+def test_padding_is_never_valid(num_parcels: int, parcels_per_patch: int, order: str):
+    tokenizer = tokenizer_of(num_parcels, parcels_per_patch, order)
+    patches_BNV = tokenizer.patches(torch.ones(2, num_parcels, LENGTH, dtype=torch.bool))
+    assert patches_BNV.dtype == torch.bool
+    assert int(patches_BNV.sum()) == 2 * num_parcels * LENGTH
+    places_BNKT = patches_BNV.unflatten(2, (parcels_per_patch, STEP))
+    num_padded = -num_parcels % parcels_per_patch
+    assert tokenizer.num_padded_parcels == num_padded
+    last_row = places_BNKT[:, -tokenizer.num_columns :]
+    assert not last_row[:, :, parcels_per_patch - num_padded :].any()
+
+
+@SIZES
+@ORDERS
+def test_a_flag_is_expanded_to_every_value_of_its_patch(num_parcels: int, parcels_per_patch: int, order: str):
+    tokenizer = tokenizer_of(num_parcels, parcels_per_patch, order)
+    flag_BN = torch.rand(2, tokenizer.num_tokens, generator=torch.Generator().manual_seed(3)) < 0.5
+    expanded_BPT = tokenizer.expand(flag_BN)
+    rows = tokenizer.rows_of_parcels()
+    for b in range(2):
+        for p in range(num_parcels):
+            for t in range(LENGTH):
+                assert expanded_BPT[b, p, t] == flag_BN[b, rows[p] * tokenizer.num_columns + t // STEP]
+
+
+@SIZES
+@ORDERS
+def test_each_parcel_knows_its_row(num_parcels: int, parcels_per_patch: int, order: str):
+    tokenizer = tokenizer_of(num_parcels, parcels_per_patch, order)
+    parcels = order_of(order, num_parcels).tolist()
+    expected = [parcels.index(parcel) // parcels_per_patch for parcel in range(num_parcels)]
+    assert tokenizer.rows_of_parcels().tolist() == expected
+
+
+def test_a_window_of_another_length_is_refused():
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        tokenizer_of(5, 2, "atlas").patches(torch.zeros(1, 5, LENGTH + 1))
+
+
+def positions_of(tokenizer: Tokenizer, coordinates: torch.Tensor | None = None, **settings) -> Positions:
+    config = ModelConfig(num_timepoints=LENGTH, timepoints_per_patch=STEP, encoder_width=8, **settings)
+    return Positions(config, 8, tokenizer, coordinates)
+
+
+def test_learned_positions_are_a_part_for_space_plus_a_part_for_time():
+    tokenizer = tokenizer_of(5, 2, "shuffled")
+    positions = positions_of(tokenizer)
+    found_ND = positions()
+    for r in range(3):
+        for c in range(3):
+            assert torch.equal(found_ND[r * 3 + c], positions.space_RD[r] + positions.time_CD[c])
+    assert len(found_ND.unique(dim=0)) == 9
+
+
+@ORDERS
+def test_positions_from_coordinates_are_a_linear_map_of_each_patchs_centre(order: str):
+    tokenizer = tokenizer_of(5, 2, order)
+    coordinates = 50 * torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    positions = positions_of(tokenizer, coordinates, spatial_positions="coordinates")
+    parcels = order_of(order, 5)
+    for r, members in enumerate((parcels[:2], parcels[2:4], parcels[4:])):
+        expected = positions.project(coordinates[members].mean(dim=0) / 100)
+        for c in range(3):
+            torch.testing.assert_close(positions()[r * 3 + c], expected + positions.time_CD[c])
+
+
+def test_sinusoidal_positions_follow_the_formula_and_are_not_trained():
+    positions = positions_of(tokenizer_of(5, 2, "atlas"), temporal_positions="sinusoidal")
+    for c in range(3):
+        for pair in range(4):
+            angle = c / 10_000 ** (2 * pair / 8)
+            assert float(positions.time_CD[c, 2 * pair]) == pytest.approx(math.sin(angle), abs=1e-6)
+            assert float(positions.time_CD[c, 2 * pair + 1]) == pytest.approx(math.cos(angle), abs=1e-6)
+    assert [name for name, _ in positions.named_parameters()] == ["space_RD"]
+    assert "time_CD" not in positions.state_dict()
