@@ -11,7 +11,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 
 DEMO ?=
-TESTS ?= -ra
+TESTS ?= -ra --numprocesses auto
 BENCH ?=
 
 VENV := .venv

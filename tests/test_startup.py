@@ -61,7 +61,6 @@ def test_public_names_are_there_when_asked_for():
         assert getattr(brainlm, name) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="Atlas and BrainLM are not public yet")
 def test_what_the_documentation_begins_with_is_public():
     import brainlm
 

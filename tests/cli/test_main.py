@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 import brainlm
-from brainlm.cli.main import INTERRUPTED, VERBS, parser_of
+from brainlm.cli.data_verbs import import_recordings
+from brainlm.cli.main import INTERRUPTED, VERBS, _tidied, parser_of
 from brainlm.cli.model_verbs import pretrain
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
@@ -132,6 +133,13 @@ def test_wrong_usage_is_explained(speak, words, complaint):
     assert "Traceback" not in spoken.err
 
 
+def test_hyphens_are_as_good_as_underscores_and_never_complained_of(speak):
+    spoken = speak("import", "--ignore-header", "--drop-columns", "time")
+    assert spoken.status == 2
+    assert "required: source, store" in spoken.err
+    assert "did you mean" not in spoken.err
+
+
 def test_our_errors_go_to_the_error_stream_with_their_parts(speak, tmp_path):
     spoken = speak("inspect", tmp_path / "nowhere")
     assert spoken.status == 2
@@ -145,6 +153,19 @@ def test_a_flag_may_stand_alone_or_say_true_or_false(speak, small_store):
         spoken = speak("inspect", *words)
         assert (spoken.status, spoken.err) == (0, "")
     assert speak("inspect", small_store, "--verify=maybe").status == 2
+
+
+def test_words_are_tidied_for_the_parser():
+    parser = parser_of("import", import_recordings)
+    for words, expected in (
+        ("--overwrite a b", "--overwrite true a b"),
+        ("a b --overwrite false", "a b --overwrite false"),
+        ("a b --drop-columns time --drop-columns=x", "a b --drop_columns+ time --drop_columns+=x"),
+        ("a b --drop_columns+ time", "a b --drop_columns+ time"),
+        ("a b --drop_columns [time,x]", "a b --drop_columns [time,x]"),
+        ("a-b c-d --split.hold-out x-y", "a-b c-d --split.hold_out x-y"),
+    ):
+        assert _tidied(words.split(), parser) == expected.split()
 
 
 def parse(*words: str):

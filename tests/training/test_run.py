@@ -43,7 +43,7 @@ if __name__ == "__main__":
 """
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     """Stands for whatever stops a run from outside."""
 
 
@@ -108,11 +108,11 @@ def test_a_run_that_is_interrupted_and_started_again_ends_with_the_same_bytes(
     pretrain(store, tmp_path / "whole", model=model, training=training)
     calls = iter(range(1_000))
 
-    def interrupt(figures):
+    def interrupt(_figures):
         if next(calls) >= stop_after:
-            raise Interrupted
+            raise StoppedError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         pretrain(store, tmp_path / "cut", model=model, training=training, on_progress=interrupt)
     summary = pretrain(store, tmp_path / "cut", model=model, training=training)
     assert summary.resumed
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     callbacks.WholeFileIO().save_checkpoint({"step": 1}, path)
 
-    def full(*args, **kwargs):
+    def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

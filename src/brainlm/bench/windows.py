@@ -94,12 +94,12 @@ def measure_reading(store: Store, sizes: WindowSizes) -> list[Measure]:
     read = sizes.num_batches * sizes.batch_size
     rate = {name: (sizes.batch_size if name == "rows" else read) / each for name, each in seconds.items()}
     return [
-        Measure.of("windows", "windows, memory reused", "1/s", rate["reuse"], Aim(20_000)),
-        Measure.of("windows", "windows, new memory", "1/s", rate["allocate"], Aim(20_000)),
+        Measure.of("windows", "windows, memory reused", "1/s", rate["reuse"], Aim(20_000.0)),
+        Measure.of("windows", "windows, new memory", "1/s", rate["allocate"], Aim(20_000.0)),
         Measure.of("windows", "Hugging Face rows (numpy)", "1/s", rate["rows"]),
         Measure.of("windows", "mere copying in memory", "1/s", rate["copy"]),
-        Measure.of("windows", "reused / Hugging Face", "times", rate["reuse"] / rate["rows"], Aim(15)),
-        Measure.of("windows", "new / Hugging Face", "times", rate["allocate"] / rate["rows"], Aim(15)),
+        Measure.of("windows", "reused / Hugging Face", "times", rate["reuse"] / rate["rows"], Aim(15.0)),
+        Measure.of("windows", "new / Hugging Face", "times", rate["allocate"] / rate["rows"], Aim(15.0)),
         Measure.of("windows", "reused / mere copying", "", rate["reuse"] / rate["copy"]),
     ]
 

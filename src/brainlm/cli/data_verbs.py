@@ -46,7 +46,7 @@ def import_recordings(
         tr: repetition time in seconds, where neither the participants table nor JSON sidecars say it.
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
         orientation: which axis comes first in the tables, where the number of parcels does not tell.
-        drop_columns: columns that are no parcels, by name, such as --drop_columns+ time.
+        drop_columns: columns that are no parcels, by name, such as --drop_columns time.
         ignore_header: trust the order of the columns whatever their headers say.
         dtype: type of the stored signals.
         split: how subjects are divided; some sources have a rule of their own, used when nothing is given.

@@ -6,9 +6,8 @@ import shlex
 import time
 from pathlib import Path
 
-from brainlm.cli.console import console, say, step
+from brainlm.cli.console import console, next_command, say, step
 from brainlm.cli.main import DONE, main
-from brainlm.errors import ConfigError
 
 ABOUT = """\
 The data: 98 runs of 33 healthy people who felt painful heat in the scanner and, in some runs, tried to raise or lower
@@ -16,11 +15,11 @@ the pain by imagination (OpenNeuro ds000140; Woo et al. 2015, PLoS Biology). Sig
 come with the Python package connattractor 0.1.0 (GPL-3.0); read from there, never redistributed."""
 
 # What `brainlm pretrain` is told in the demo, beside the preset. Windows of 180 points (6 minutes) fit into every run.
-# The Gaussian head starts at the conditional mean that a linear model makes of the same recordings: a plain masked
-# autoencoder (the default) would need far more than these few minutes and people to get there.
+# The head starts at the conditional mean that a linear model of space and time makes of the same recordings: a plain
+# masked autoencoder (the default) would need far more than these few minutes and people to get there.
 TRAINING = """\
---preset tiny --model.num_timepoints 180 --model.head gaussian --training.mask random:0.75+future:2
---training.epochs 120 --training.batch_size 17 --training.base_learning_rate 8e-3 --training.validate_every 10"""
+--preset tiny --model.num_timepoints 180 --model.head space-time --training.mask random:0.75+future:2
+--training.epochs 60 --training.batch_size 17 --training.base_learning_rate 8e-3 --training.validate_every 10"""
 
 
 def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
@@ -32,10 +31,9 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
     """
     store, run = folder / "pain.store", folder / "run"
     if (run / "report.html").exists() and not overwrite:
-        raise ConfigError(
-            f"the demo has been done: {run / 'report.html'}",
-            remedy=f"open it, or do it again with: brainlm demo --folder {folder} --overwrite",
-        )
+        say(f"The demo has been done: open {(run / 'report.html').absolute()} in a browser.")
+        next_command(f"brainlm demo --folder {folder} --overwrite    (all of it again)")
+        return DONE
     again = " --overwrite" if overwrite else ""
     commands = [
         f"import demo {store}{again}",

@@ -97,7 +97,9 @@ def _run(name: str, words: list[str]) -> int:
     try:
         arguments = parser.parse_args(_tidied(words, parser))
     except argparse.ArgumentError as error:
-        _complain(f"brainlm {name}: {_with_nearest(error, words, parser)}\n  see: brainlm {name} --help")
+        _complain(
+            f"brainlm {name}: {_with_nearest(error, _tidied(words, parser), parser)}\n  see: brainlm {name} --help"
+        )
         return WRONG_USAGE
     values = parser.instantiate(arguments)
     values.pop("config", None)
@@ -147,8 +149,8 @@ def _preset_in(words: Sequence[str], default: str) -> str:
 def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
     """The words as the parser wants them.
 
-    Options may be written with hyphens (``--drop-columns``), flags may stand alone (``--overwrite``), and an option that
-    takes several values may be given once for each.
+    Options may be written with hyphens (``--drop-columns``), flags may stand alone (``--overwrite``), and an option
+    that takes several values may be given once for each.
     """
     kinds = {
         option: getattr(action, "_typehint", None) for action in parser._actions for option in action.option_strings
@@ -158,7 +160,7 @@ def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
         name, equals, value = word.partition("=")
         if name.startswith("--") and name not in kinds:
             name = "--" + name[2:].replace("-", "_")
-        if kinds.get(name) == list[str] and not (value or following).startswith("["):
+        if kinds.get(name) == list[str] and not name.endswith("+") and not (value or following).startswith("["):
             name += "+"
         out.append(name + equals + value if name.startswith("--") else word)
         if kinds.get(name) is bool and not equals and following.lower() not in ("true", "false"):

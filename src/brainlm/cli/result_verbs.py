@@ -42,7 +42,7 @@ def evaluate(
         run: the run folder, or a checkpoint folder.
         store: the recordings.
         split: which recordings to judge on.
-        select: narrow them further by columns of the store, such as --select+ site=YALE,USM.
+        select: narrow them further by columns of the store, such as --select site=YALE,USM.
         out: the JSON file to write; evaluation.json in the run folder by default.
         max_windows_per_recording: at most this many windows of each recording.
         num_bootstrap: resamples of subjects for the 95 % intervals.

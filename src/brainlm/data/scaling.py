@@ -127,6 +127,7 @@ class Scaler:
         """
         own = self._tensors(raw_BPT.device)
         if self.kind == "robust":
+            # Differs from the authors' code, where operator precedence divides the median instead of the difference.
             scaled_BPT = raw_BPT - statistics.median[:, :, None]
             scaled_BPT = scaled_BPT.sub_(own["median_P"][:, None]).div_(own["iqr_P"][:, None])
         elif self.kind == "zscore":

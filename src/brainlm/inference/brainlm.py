@@ -267,6 +267,7 @@ def embed_windows(
     network: MaskedAutoencoder, signal_BPT: Float[Tensor, "B P T"], valid_BPT: Bool[Tensor, "B P T"]
 ) -> WindowEmbedding:
     """Scaled windows as vectors, with nothing masked."""
+    # Differs from the authors' code, where 75 % of the tokens are hidden at random also when embedding.
     tokenizer = network.tokenizer
     present_BN = network.present(valid_BPT)
     encoding = network.encode(signal_BPT, visible=Places.of(present_BN))

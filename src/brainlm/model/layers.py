@@ -62,6 +62,8 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Pre-norm Transformer block: tokens + attention(norm), then + feed-forward(norm)."""
 
+    # Differs from the authors' 13M code: no LayerNorm after the sums, no convolution along the tokens.
+
     def __init__(self, width: int, num_heads: int, mlp: int, dropout: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)

@@ -155,6 +155,7 @@ def _hide_one(mask: Mask, seeds_B: Tensor, present_BRC: Tensor) -> Bool[Tensor, 
 
 def _hide_share(share: float, seeds_B: Tensor, present_BN: Bool[Tensor, "B N"]) -> Bool[Tensor, "B N"]:
     """Hide exactly round(share x present) of the present places, those with the smallest draws."""
+    # Differs from the authors' code: padding and parcels without signal take no part in the draw.
     noise_BN = draw(seeds_B, present_BN.shape[1]).masked_fill(~present_BN, torch.iinfo(torch.int64).max)
     rank_BN = noise_BN.argsort(dim=1, stable=True).argsort(dim=1)
     num_hidden_B = (share * present_BN.sum(dim=1).double()).round().long()

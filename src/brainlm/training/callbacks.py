@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,43 +46,61 @@ class WholeFileIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a run is when a model is written: the validation's figures, the seconds trained (pauses left out)."""
+
+    figures: Mapping[str, float]
+    seconds: float
+
+
 class SaveRun(Callback):
     """After every stretch of steps: write the best model if it got better, then the state to resume from.
 
     Args:
         run: the run folder.
-        write_model: writes the current model into a folder, with the validation's figures.
+        write_model: writes the current model into a folder.
     """
 
-    def __init__(self, run: Path, write_model: Callable[[Path, Mapping[str, float]], None]) -> None:
+    def __init__(self, run: Path, write_model: Callable[[Path, Standing], None]) -> None:
         self.run = run
         self.write_model = write_model
         self.best_loss = float("inf")
-        self.seen_step = -1
+        self.seconds = 0.0
+        self._since = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Lightning's hook; a Lightning epoch is one of our stretches, and validation has happened before."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
-        validated = trainer.fit_loop.epoch_loop._should_check_val_epoch() and figures
-        no_validation = not trainer.val_dataloaders
+        done = trainer.current_epoch + 1
+        validates = bool(trainer.val_dataloaders)
+        validated = validates and done % (trainer.check_val_every_n_epoch or 1) == 0
+        better = validated and figures["val_loss"] < self.best_loss
+        if better:
+            self.best_loss = figures["val_loss"]
         if trainer.is_global_zero:
-            if no_validation or (validated and figures["val_loss"] < self.best_loss):
-                self.write_model(self.run, figures)
-            if no_validation or validated:
-                self.write_model(self.run / "last", figures)
-        if validated:
-            self.best_loss = min(self.best_loss, figures["val_loss"])
+            standing = Standing(figures if validated else {}, self.seconds)
+            if better or not validates:
+                self.write_model(self.run, standing)
+            if validated or not validates or done == trainer.max_epochs:
+                self.write_model(self.run / "last", standing)
         for log in trainer.loggers:
             log.save()
         trainer.save_checkpoint(self.run / LAST_STATE, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to know."""
-        return {"best_loss": self.best_loss}
+        return {"best_loss": self.best_loss, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.best_loss = state_dict["best_loss"]
+        self.best_loss, self.seconds = state_dict["best_loss"], state_dict["seconds"]
 
 
 class Repeatable(Callback):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -13,6 +13,7 @@ import torch
 
 import brainlm
 from brainlm.data.store import Store
+from brainlm.errors import Failure
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.training.config import TrainingConfig
 
@@ -27,8 +28,23 @@ def provenance(
     figures: Mapping[str, float],
     step: int,
     num_windows: int,
+    seconds: float,
+    too_short: Sequence[Failure],
 ) -> dict[str, Any]:
-    """The record that a checkpoint carries: ``figures`` of the validation, ``num_windows`` seen in training."""
+    """The record that a checkpoint carries.
+
+    Args:
+        store: the whole store, with all its splits.
+        network: what was trained.
+        training: how.
+        command: as typed.
+        preset: that the network started from.
+        figures: of the last validation.
+        step: optimiser steps done.
+        num_windows: seen in training.
+        seconds: of training, interruptions left out.
+        too_short: training recordings without a window.
+    """
     return {
         "program": f"brainlm {brainlm.__version__}",
         "command": command,
@@ -37,8 +53,9 @@ def provenance(
         "num_parameters": network.num_parameters,
         "step": step,
         "num_windows": num_windows,
+        "wall_time_s": round(seconds, 1),
         "metrics": dict(figures),
-        "data": describe_data(store),
+        "data": describe_data(store, too_short),
         "scaler": training.scaler,
         "seed": training.seed,
         "model": dataclasses.asdict(network.config),
@@ -52,7 +69,7 @@ def provenance(
     }
 
 
-def describe_data(store: Store) -> dict[str, Any]:
+def describe_data(store: Store, too_short: Sequence[Failure]) -> dict[str, Any]:
     """What the model saw: names, numbers and checksums of the store, and whose recordings it was trained on."""
     table = store.metadata
     return {
@@ -66,7 +83,7 @@ def describe_data(store: Store) -> dict[str, Any]:
         "num_subjects": {str(k): int(v) for k, v in table.groupby("split")["subject"].nunique().items()},
         "tr_s": sorted({float(tr) for tr in table["tr"]}),
         "training_subjects": sorted(table.loc[table["split"] == "train", "subject"].unique().tolist()),
-        "num_exclusions": len(store.manifest.exclusions),
+        "exclusions": [*store.manifest.exclusions, *(dataclasses.asdict(failure) for failure in too_short)],
     }
 
 

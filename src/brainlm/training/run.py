@@ -44,7 +44,7 @@ from brainlm.model.checkpoint import write_whole
 from brainlm.model.config import ModelConfig
 from brainlm.model.space_time import temporal_covariance
 from brainlm.training.batches import Batch, Schedule, TrainingBatches, ValidationBatches
-from brainlm.training.callbacks import LAST_STATE, Announce, Repeatable, SaveRun, Speed, WholeFileIO
+from brainlm.training.callbacks import LAST_STATE, Announce, Repeatable, SaveRun, Speed, Standing, WholeFileIO
 from brainlm.training.config import DeviceConfig, TrainingConfig
 from brainlm.training.pretrain import Pretraining
 from brainlm.training.provenance import provenance
@@ -136,7 +136,7 @@ def pretrain(
     if trainer.is_global_zero and not resumed:
         write_whole(run / SETTINGS_FILE, yaml.safe_dump(dict(settings or identity), sort_keys=False).encode())
 
-    def write_model(folder: Path, figures: Mapping[str, float]) -> None:
+    def write_model(folder: Path, standing: Standing) -> None:
         step = trainer.global_step
         record = provenance(
             store,
@@ -144,14 +144,16 @@ def pretrain(
             training,
             command=command,
             preset=preset,
-            figures=figures,
+            figures=standing.figures,
             step=step,
             num_windows=step * plan.schedule.windows_per_step,
+            seconds=standing.seconds,
+            too_short=plan.windows.excluded,
         )
         write_checkpoint(folder, Checkpoint(network, plan.scaler, store.parcels, record))
 
     if trainer.is_global_zero and not (run / PROVENANCE_FILE).is_file():
-        write_model(run, {})
+        write_model(run, Standing({}, 0.0))
         if store.atlas_image is not None:
             shutil.copyfile(store.atlas_image, run / store.atlas_image.name)
     module = Pretraining(
