@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brainlm.cli import demo
-from brainlm.cli.main import VERBS, _with_true, parser_of
+from brainlm.cli.main import VERBS, _tidied, parser_of
 from brainlm.data.synthetic import synthetic_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,10 +128,10 @@ def parse(words: list[str]) -> None:
     parser = parser_of(verb, VERBS[verb].load(), rest)
     if {"--help", "--print_config"} & set(rest):
         with pytest.raises(SystemExit) as ended:
-            parser.parse_args(_with_true(rest, parser))
+            parser.parse_args(_tidied(rest, parser))
         assert not ended.value.code, words
     else:
-        parser.instantiate(parser.parse_args(_with_true(rest, parser)))
+        parser.instantiate(parser.parse_args(_tidied(rest, parser)))
 
 
 def test_the_tutorial_is_what_the_demo_runs(monkeypatch, tmp_path):

@@ -98,6 +98,19 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         run_benchmark(quick=True, device="cuda")
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_quick_run_measures_everything_on_a_gpu():
+    benchmark = run_benchmark(quick=True, device="cuda")
+    assert [measure.name for measure in benchmark.measures] == [
+        *WINDOWS,
+        *TRAINING,
+        "tiny recordings",
+        "tiny peak GPU memory",
+    ]
+    assert benchmark.left_out == ()
+
+
 def test_a_preset_that_does_not_fit_is_left_out_and_said(monkeypatch):
     monkeypatch.setattr(embedding, "available_memory", lambda: 1)
     benchmark = run_benchmark(["embedding"], quick=True)

@@ -285,7 +285,6 @@ def test_settings_that_do_not_fit_are_refused_with_a_remedy(speak, study, tmp_pa
     assert "remedy:" in spoken.err
 
 
-@pytest.mark.xfail(strict=True, reason="masks are read after the run folder has been claimed")
 def test_a_command_that_was_refused_for_its_mask_can_be_corrected(speak, study, tmp_path):
     words = ("pretrain", study.store, "--out", tmp_path / "run", "--config", study.config, "--training.epochs", 1)
     assert speak(*words, "--training.mask", "randon:0.5").status == 2

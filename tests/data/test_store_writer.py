@@ -10,7 +10,8 @@ import datasets
 import numpy as np
 import pytest
 
-from brainlm import atomic, shard_writer
+from brainlm import atomic
+from brainlm.data import shard_writer
 from brainlm.data.manifest import Manifest, sha256_of
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording

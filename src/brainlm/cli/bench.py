@@ -26,7 +26,7 @@ def bench(
     out: Path | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Measure how fast this machine reads windows, trains and embeds; about eight minutes on two cores.
+    """Measure how fast this machine reads windows, trains and embeds, in five to eight minutes on two cores.
 
     Alternatives are timed in turn, so that ratios hold even on a machine that has other things to do; for the rest, let
     it be quiet. About 1 GB of random numbers is written into the temporary folder (TMPDIR) and removed again.

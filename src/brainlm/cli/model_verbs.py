@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
+from brainlm.errors import ConfigError
 from brainlm.model.config import ModelConfig
 from brainlm.training.config import DeviceConfig, TrainingConfig
 
@@ -174,6 +175,13 @@ def embed(
 
     opened = Store.open(store)
     opened = opened if split == "all" else opened.select(split=split)
+    if out is None and not Path(model).is_dir():
+        raise ConfigError(
+            "where the embeddings go is not said",
+            expected="a run folder, or --out FOLDER",
+            found=model,
+            remedy="give --out FOLDER for a model that is no folder here",
+        )
     folder = Path(model) if out is None else out
     check_free(folder, overwrite=overwrite)
     loaded = BrainLM.from_pretrained(model).to(device)

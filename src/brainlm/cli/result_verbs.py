@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,34 +137,43 @@ def _selection(select: list[str]) -> dict[str, list[str]]:
 
 
 def _show_results(results: Mapping[str, Any]) -> None:
-    """R2 of every method in every condition, the best in bold, and the model's lead over the best baseline."""
+    """R2 of every method, a table for each kind of mask; then the model's lead over the best baseline."""
     facts = results["store"]
     say(f"{facts['num_windows']} windows of {facts['num_recordings']} recordings, {facts['num_subjects']} subjects")
     entries = results["conditions"]
-    names = list(dict.fromkeys(method["name"] for entry in entries for method in entry["methods"]))
-    table = Table(title="R2 of hidden values [95 % interval over subjects]", title_justify="left", box=None)
-    table.add_column("hidden")
-    for name in names:
-        table.add_column(escape(name), justify="right")
-    table.add_column("model - best baseline", justify="right")
+    for kind in dict.fromkeys(entry["mask"] for entry in entries):
+        console.print(_methods_table([entry for entry in entries if entry["mask"] == kind]))
+        console.print()
+    lead = Table(title="R2 of the model minus the best baseline [95 % interval]", title_justify="left", box=None)
+    for name in ("hidden", "best baseline"):
+        lead.add_column(name)
+    for name in ("its R2", "model", "difference"):
+        lead.add_column(name, justify="right")
     for entry in entries:
         by_name = {method["name"]: method for method in entry["methods"]}
-        best = max((m["r2"] for m in entry["methods"] if m["r2"] is not None), default=None)
-        table.add_row(
-            escape(entry["label"]),
-            *(_score(by_name.get(name), best) for name in names),
-            _lead(entry["difference"]),
-        )
-    console.print(table)
+        best, model = by_name.get(entry["best_baseline"]), next((m for m in entry["methods"] if m["is_model"]), None)
+        name = escape(entry["best_baseline"] or "-")
+        lead.add_row(escape(entry["label"]), name, _score(best), _score(model), _lead(entry["difference"]))
+    console.print(lead)
 
 
-def _score(method: Mapping[str, Any] | None, best: float | None) -> str:
+def _methods_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Methods by conditions of one kind of mask; the best of each condition in bold."""
+    table = Table(title="R2 of hidden values", title_justify="left", box=None)
+    table.add_column("")
+    for entry in entries:
+        table.add_column(escape(entry["label"]), justify="right")
+    best = [max((m["r2"] for m in entry["methods"] if m["r2"] is not None), default=None) for entry in entries]
+    for name in dict.fromkeys(method["name"] for entry in entries for method in entry["methods"]):
+        methods = [next((m for m in entry["methods"] if m["name"] == name), None) for entry in entries]
+        table.add_row(escape(name), *(_score(method, best=top) for method, top in zip(methods, best, strict=True)))
+    return table
+
+
+def _score(method: Mapping[str, Any] | None, *, best: float | None = None) -> str:
     if method is None or method["r2"] is None:
         return "-"
-    text = f"{method['r2']:.3f}"
-    if method["r2_low"] is not None:
-        text += escape(f" [{method['r2_low']:.3f}, {method['r2_high']:.3f}]")
-    return f"[bold]{text}[/bold]" if method["r2"] == best else text
+    return f"[bold]{method['r2']:.3f}[/bold]" if method["r2"] == best else f"{method['r2']:.3f}"
 
 
 def _lead(difference: Mapping[str, float] | None) -> str:

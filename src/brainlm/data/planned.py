@@ -230,4 +230,5 @@ def _notes_on_signals(stored: Sequence[_Stored]) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
+    """The names in a row, the first ``most`` of them."""
     return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")

@@ -23,7 +23,7 @@ from brainlm.data.windows import mix_seed, spread_starts
 from brainlm.errors import ConfigError, DataError
 from brainlm.inference.folder import Checkpoint, locate, read_checkpoint, write_checkpoint
 from brainlm.inference.results import Attention, Embedding, Reconstruction
-from brainlm.model.attention import cls_attention, parcel_attention
+from brainlm.model.attention import ClsWatch, cls_attention, parcel_attention
 from brainlm.model.autoencoder import MaskedAutoencoder, OwnCovariance, Places
 from brainlm.model.config import ModelConfig
 from brainlm.model.masks import Mask, MaskKind, hide
@@ -264,13 +264,20 @@ class WindowEmbedding:
 
 @torch.no_grad()
 def embed_windows(
-    network: MaskedAutoencoder, signal_BPT: Float[Tensor, "B P T"], valid_BPT: Bool[Tensor, "B P T"]
+    network: MaskedAutoencoder,
+    signal_BPT: Float[Tensor, "B P T"],
+    valid_BPT: Bool[Tensor, "B P T"],
+    *,
+    watch: ClsWatch | None = None,
 ) -> WindowEmbedding:
-    """Scaled windows as vectors, with nothing masked."""
+    """Scaled windows as vectors, with nothing masked; ``watch`` sees where CLS looks on the way."""
     # Differs from the authors' code, where 75 % of the tokens are hidden at random also when embedding.
     tokenizer = network.tokenizer
     present_BN = network.present(valid_BPT)
-    encoding = network.encode(signal_BPT, visible=Places.of(present_BN))
+    if watch is None:
+        encoding = network.encode(signal_BPT, visible=Places.of(present_BN))
+    else:
+        encoding = network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
     tokens_BKD = encoding.tokens_BKD.float()
     index_BKD = encoding.places.index_BK[:, :, None].expand_as(tokens_BKD)
     tokens_BND = tokens_BKD.new_zeros(*present_BN.shape, tokens_BKD.shape[2]).scatter(1, index_BKD, tokens_BKD)

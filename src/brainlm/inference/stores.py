@@ -19,7 +19,7 @@ from brainlm.data.store import Store
 from brainlm.data.windows import Windows
 from brainlm.errors import ConfigError
 from brainlm.inference.brainlm import BrainLM, embed_windows, parcel_share
-from brainlm.model.attention import cls_attention
+from brainlm.model.attention import ClsWatch
 
 EMBEDDINGS_FILE = "embeddings.parquet"
 ATTENTION_FILE = "attention.npz"
@@ -62,11 +62,11 @@ def embed_store(
         part = slice(first, first + batch_size)
         batch = windows.batch(fixed.recording[part], fixed.start[part])
         scaled = model.scaler.apply(batch.raw_BPT.to(model.device), batch.statistics.to(model.device))
-        embedding = embed_windows(model.network, scaled.signal_BPT, scaled.valid_BPT)
-        attention_BHN = cls_attention(model.network, scaled.signal_BPT, scaled.valid_BPT)
+        watch = ClsWatch(model.network, scaled.valid_BPT)
+        embedding = embed_windows(model.network, scaled.signal_BPT, scaled.valid_BPT, watch=watch)
         sums["cls"].index_add_(0, batch.recording_B, embedding.cls_BD.cpu().double())
         sums["mean"].index_add_(0, batch.recording_B, embedding.mean_BD.cpu().double())
-        attention_BP = parcel_share(model.network, attention_BHN.mean(dim=1))
+        attention_BP = parcel_share(model.network, watch.attention_BHN.mean(dim=1))
         attention_NP.index_add_(0, batch.recording_B, attention_BP.cpu().double())
         if on_progress is not None:
             on_progress(min(first + batch_size, len(fixed)), len(fixed))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from brainlm.errors import ConfigError
 from brainlm.model.autoencoder import MaskedAutoencoder, Places
+from brainlm.model.layers import Observer
 
 QUERIES_AT_A_TIME = 256  # rows of the attention matrix held at once; bounds memory to B x H x 256 x S
 
@@ -29,15 +30,34 @@ def cls_attention(
     Raises:
         ConfigError: there is no such block.
     """
-    rows: list[Tensor] = []
-    present_BN = network.present(valid_BPT)
+    watch = ClsWatch(network, valid_BPT, layer=layer)
+    network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
+    return watch.attention_BHN
 
-    def observe(query_BHSF: Tensor, key_BHSF: Tensor) -> None:
-        rows.append(_attention_rows(query_BHSF[:, :, :1], key_BHSF, places)[:, :, 0, 1:])
 
-    places = Places.of(present_BN)
-    network.encode(signal_BPT, visible=places, observers={_block(network, layer): observe})
-    return _spread(rows[0], places, present_BN.shape[1])
+class ClsWatch:
+    """Reads the attention of CLS off one encoder block while windows are encoded for another purpose.
+
+    Hand ``places`` and ``observers`` to ``network.encode``; ``attention_BHN`` is there afterwards.
+
+    Raises:
+        ConfigError: there is no such block.
+    """
+
+    def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"], *, layer: int = -1) -> None:
+        self.present_BN = network.present(valid_BPT)
+        self.places = Places.of(self.present_BN)
+        self.observers: dict[int, Observer] = {_block(network, layer): self._observe}
+        self._row_BHK: Tensor | None = None
+
+    def _observe(self, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
+        self._row_BHK = _attention_rows(query_BHSF[:, :, :1], key_BHSF, self.places)[:, :, 0, 1:]
+
+    @property
+    def attention_BHN(self) -> Float[Tensor, "B H N"]:  # noqa: N802 - shape suffix
+        """From CLS to each patch; absent patches get 0."""
+        assert self._row_BHK is not None, "nothing has been encoded yet"
+        return _spread(self._row_BHK, self.places, self.present_BN.shape[1])
 
 
 @torch.no_grad()

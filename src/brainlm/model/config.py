@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from brainlm.errors import ConfigError
+
+Head = Literal["plain", "gaussian", "space-time"]
+Spatial = Literal["learned", "coordinates"]
+Temporal = Literal["learned", "sinusoidal"]
+HEADS, SPATIAL, TEMPORAL = get_args(Head), get_args(Spatial), get_args(Temporal)
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,15 @@ class ModelConfig:
     decoder_depth: int = 2
     decoder_heads: int = 4
     decoder_mlp: int = 1024
-    spatial_positions: Literal["learned", "coordinates"] = "learned"
-    temporal_positions: Literal["learned", "sinusoidal"] = "learned"
+    spatial_positions: Spatial = "learned"
+    temporal_positions: Temporal = "learned"
     dropout: float = 0.0
-    head: Literal["plain", "gaussian", "space-time"] = "plain"
+    head: Head = "plain"
     own_covariance_points: int = 0
 
     def __post_init__(self) -> None:
         self._check_positive()
+        self._check_choices()
         step = self.timepoints_per_patch
         if self.num_timepoints % step:
             nearest = max(step, self.num_timepoints // step * step)
@@ -96,6 +102,15 @@ class ModelConfig:
             if isinstance(value, int) and (value < 0 or (value == 0 and field.name not in may_be_zero)):
                 raise ConfigError(
                     f"{field.name} cannot be {value}", expected="a positive whole number", found=str(value)
+                )
+
+    def _check_choices(self) -> None:
+        for name, choices in (("head", HEADS), ("spatial_positions", SPATIAL), ("temporal_positions", TEMPORAL)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} cannot be {getattr(self, name)!r}",
+                    expected=f"one of {', '.join(choices)}",
+                    found=str(getattr(self, name)),
                 )
 
     @property

@@ -179,7 +179,7 @@ class Announce(Callback):
         self.listener(
             {
                 **metrics,
-                "epoch": 1 + min(trainer.global_step // self.stretches.steps_per_epoch, self.stretches.epochs - 1),
+                "epoch": 1 + max(trainer.global_step - 1, 0) // self.stretches.steps_per_epoch,
                 "windows": trainer.global_step * self.windows_per_step,
             }
         )

@@ -23,8 +23,10 @@ import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
+from brainlm.atomic import disk_errors
 from brainlm.baselines.gaussian import GaussianSpace
 from brainlm.baselines.moments import moments_of
 from brainlm.data.scaling import Scaler, scaled_recording
@@ -42,6 +44,7 @@ from brainlm.inference.folder import (
 from brainlm.model.autoencoder import LinearMoments, MaskedAutoencoder
 from brainlm.model.checkpoint import write_whole
 from brainlm.model.config import ModelConfig
+from brainlm.model.masks import parse_masks
 from brainlm.model.space_time import temporal_covariance
 from brainlm.training.batches import Batch, Schedule, TrainingBatches, ValidationBatches
 from brainlm.training.callbacks import LAST_STATE, Announce, Repeatable, SaveRun, Speed, Standing, WholeFileIO
@@ -126,11 +129,20 @@ def pretrain(
         DataError: no training recording is long enough, or the folder's run used other data.
     """
     device = device or DeviceConfig()
+    _check_masks(model, training)
     identity = {"model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
     # The other processes of a run on several devices find the folder as the first one has prepared it.
     resumed = is_first_process() and _claim(run, identity, store, overwrite=overwrite)
-    with _quiet():
-        trainer = _trainer(run, training, device)
+    try:
+        with _quiet():
+            trainer = _trainer(run, training, device)
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            "there is no such device to train on",
+            expected="settings of device.* that Lightning's Trainer takes on this machine",
+            found=f"{device}: {error}",
+            remedy="leave them at auto, or see `brainlm pretrain --help`",
+        ) from error
     plan = _plan(store, run, model, training, trainer.world_size)
     network = _network(store, plan, model, training.seed)
     if trainer.is_global_zero and not resumed:
@@ -175,6 +187,18 @@ def pretrain(
     return RunSummary(run, resumed, network.num_parameters, plan.num_windows, figures)
 
 
+def _check_masks(model: ModelConfig, training: TrainingConfig) -> None:
+    """Raise ConfigError for masks that cannot be read, or that leave nothing of a window to see."""
+    for mask in parse_masks(training.mask):
+        if mask.kind == "future" and mask.amount >= model.num_temporal_patches:
+            raise ConfigError(
+                f"the mask {mask.label} leaves nothing to see",
+                expected=f"fewer than the window's {model.num_temporal_patches} temporal patches",
+                found=training.mask,
+                remedy="hide fewer patches, or use longer windows or shorter patches",
+            )
+
+
 def is_first_process() -> bool:
     """False in the further processes that torchrun, SLURM or Lightning start for a run on several devices."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
@@ -208,7 +232,8 @@ def _claim(run: Path, identity: Mapping[str, Any], store: Store, *, overwrite: b
         ConfigError: it holds another run, or something that is no run.
     """
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
-        run.mkdir(parents=True, exist_ok=True)
+        with disk_errors(run, kind=ConfigError):
+            run.mkdir(parents=True, exist_ok=True)
         return False
     known = (run / SETTINGS_FILE).is_file()
     if overwrite and known:
