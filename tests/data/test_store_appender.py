@@ -112,7 +112,8 @@ def test_appending_killed_at_any_step_leaves_a_readable_store(grown, recordings,
     code = f"""
 import os, shutil, sys, numpy as np
 from pathlib import Path
-from brainlm import atomic, shards
+from brainlm import atomic
+from brainlm.data import shards
 from brainlm.data.recording import Recording
 from brainlm.data.store import Store, append
 import datasets
