@@ -78,3 +78,19 @@ def test_few_iterations_suffice(moments, space, make_batch):
     assert solution.converged
     assert solution.num_iterations < 40
     assert not solution.weights_BTP[~seen_BTP].any()
+
+
+def test_several_threads_solve_as_well_as_one(rng):
+    # torch 2.13's batched LU factorisation fails here; ours must not use it.
+    points = torch.from_numpy(rng.normal(size=(16, 300, 200))).float()
+    covariance = points.transpose(1, 2) @ points / 300
+    signal = torch.from_numpy(rng.normal(size=(16, 10, 200))).float()
+    seen = torch.from_numpy(rng.random((16, 10, 200)) < 0.5)
+    temporal = torch.eye(10) * 0.5 + 0.5
+    alone = solve_visible(covariance, temporal, signal, seen)
+    torch.set_num_threads(2)
+    try:
+        together = solve_visible(covariance, temporal, signal, seen)
+    finally:
+        torch.set_num_threads(1)
+    torch.testing.assert_close(together.weights_BTP, alone.weights_BTP, rtol=1e-2, atol=1e-3)

@@ -108,5 +108,6 @@ def yule_walker(autocovariance_PL: Float64[Tensor, "P L"], order: int) -> YuleWa
     lag_K = torch.arange(order)
     toeplitz_PKK = correlation_PL[:, (lag_K[:, None] - lag_K).abs()]
     target_PK = correlation_PL[:, 1 : order + 1]
-    coefficients_PK = torch.linalg.solve(toeplitz_PKK, target_PK[:, :, None]).squeeze(2)
+    # Cholesky factors, not LU: torch 2.13's batched LU fails on the CPU with several threads.
+    coefficients_PK = torch.cholesky_solve(target_PK[:, :, None], torch.linalg.cholesky(toeplitz_PKK)).squeeze(2)
     return YuleWalker(coefficients_PK, variance_P * (1 - (coefficients_PK * target_PK).sum(dim=1)))

@@ -78,8 +78,7 @@ def solve_visible(
     preconditioner is the visible part of K^-1, exact when nothing is hidden. A window that has converged is left
     alone, so batch-mates do not change each other's result beyond rounding.
     """
-    inverse = torch.linalg.inv(covariance.double()).to(covariance.dtype)
-    temporal_inverse_TT = torch.linalg.inv(temporal_TT.double()).to(temporal_TT.dtype)
+    inverse, temporal_inverse_TT = _inverse(covariance), _inverse(temporal_TT)
 
     def precondition(values_BTP: Tensor) -> Tensor:
         return (temporal_inverse_TT @ (values_BTP @ inverse)) * seen_BTP
@@ -104,6 +103,14 @@ def solve_visible(
         num_iterations += 1
     relative_B = torch.where(start_B > 0, (scale_B / start_B).clamp_min(0).sqrt(), 0.0)
     return Solution(weights, num_iterations, float(relative_B.max()))
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """Of positive definite matrices, through float64.
+
+    By Cholesky factors: torch 2.13's batched LU (``inv``, ``solve``) fails on the CPU with several threads.
+    """
+    return torch.cholesky_inverse(torch.linalg.cholesky(matrices.double())).to(matrices.dtype)
 
 
 def _dot(left_BTP: Tensor, right_BTP: Tensor) -> Tensor:
