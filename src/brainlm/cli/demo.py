@@ -18,7 +18,8 @@ come with the Python package connattractor 0.1.0 (GPL-3.0); read from there, nev
 # The head starts at the conditional mean that a linear model of space and time makes of the same recordings: a plain
 # masked autoencoder (the default) would need far more than these few minutes and people to get there.
 TRAINING = """\
---preset tiny --model.num_timepoints 180 --model.head space-time --training.mask random:0.75+future:2
+--preset tiny --model.num_timepoints 180 --model.head space-time
+--model.own_covariance_points 100 --training.mask random:0.75+future:2
 --training.epochs 24 --training.batch_size 17 --training.base_learning_rate 8e-3 --training.validate_every 4"""
 
 
