@@ -117,9 +117,12 @@ def _what_was_run(run: RunFolder) -> str:
     known = ", ".join([f"preset “{preset}”"] * bool(preset) + [f"{parameters(count or 0)} parameters"] * bool(count))
     text = f"A BrainLM masked autoencoder{f' ({known})' if known else ''} was pretrained"
     text += f" for {_how_long(run.log)}" if run.log is not None else ""
-    text += f" in {duration(float(wall_time))}" if isinstance(wall_time, int | float) else ""
+    taken = f" in {duration(float(wall_time))}" if isinstance(wall_time, int | float) else ""
     if run.log is not None and run.log.kept_steps is not None and run.log.kept_steps < run.log.num_steps:
-        text += f"; its weights are those after {run.log.kept_steps:,} of {counted(run.log.num_steps, 'step')}"
+        steps = f"{run.log.kept_steps:,} of {counted(run.log.num_steps, 'step')}"
+        text += f"; its weights are those after {steps}" + (f", reached{taken}" if taken else "")
+    else:
+        text += taken
     data = provenance.find(run.provenance, "Data")
     return f"{text}. Data: {str(data).rstrip('.')}." if data else f"{text}."
 

@@ -155,7 +155,7 @@ def dots_panel(values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: C
         axes.set_yticks(range(len(ordered)), [f"{name} ({len(groups[name])})" for name in ordered], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: scale.text(value))
         uri = svg_uri(figure)
     told = ", ".join(f"{name} {scale.text(float(np.median(groups[name])))}" for name in ordered)
@@ -183,7 +183,7 @@ def _ranked_panel(values: Float[np.ndarray, "P"], scale: ColourScale) -> Panel:
         if scale.centre is not None:
             axes.axhline(scale.centre, color=MUTED, linewidth=0.9)
         axes.scatter(np.arange(1, len(known) + 1), known, s=9, c=scale.mapped().to_rgba(known))
-        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(lambda value, _: scale.text(value))
         axes.set_xlabel("parcels, from lowest to highest")
         axes.set_title(scale.label, loc="left", color=MUTED)
