@@ -10,7 +10,7 @@ from brainlm.data.sources.abide import import_abide
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
-from brainlm.evaluation.masking import MaskedWindows, scaled_recording
+from brainlm.evaluation.masking import MaskedWindows
 from brainlm.model.masks import Mask, hide
 
 # R2 by share hidden: random patches of 1 parcel x 10 points, windows of 100, z-scored recordings of 200 parcels,

@@ -208,6 +208,17 @@ def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.parametrize("head", ["plain", "space-time"])
+def test_mixed_precision_trains(store, small, quick, tmp_path, head: str):
+    model = dataclasses.replace(small, head=head, own_covariance_points=0 if head == "plain" else 20)
+    training = dataclasses.replace(quick, precision="bf16-mixed", epochs=1)
+    summary = pretrain(store, tmp_path / "run", model=model, training=training)
+    assert abs(summary.figures["val_r2"]) < 1
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    assert BrainLM.from_pretrained(tmp_path / "run").network.cls_D.dtype == torch.float32
+    assert all(tensor.isfinite().all() for tensor in saved.values())
+
+
 def test_early_stopping_stops(store, small, quick, tmp_path):
     training = dataclasses.replace(quick, epochs=30, early_stopping=1, base_learning_rate=0.0)
     pretrain(store, tmp_path / "run", model=small, training=training)

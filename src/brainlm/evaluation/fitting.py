@@ -15,9 +15,9 @@ from brainlm.baselines.interpolation import LastValue, LinearInterpolation, Zero
 from brainlm.baselines.moments import moments_of
 from brainlm.baselines.predictor import Predictor
 from brainlm.baselines.space_time import GaussianSpaceTime
-from brainlm.data.scaling import ScaledBatch, Scaler
+from brainlm.data.scaling import ScaledBatch, Scaler, scaled_recording
 from brainlm.data.store import Store
-from brainlm.evaluation.masking import MaskedWindows, scaled_recording
+from brainlm.evaluation.masking import MaskedWindows
 from brainlm.model.masks import Mask
 
 # Beyond this many training recordings, evenly spaced ones are used: 5,000 of 490 time points are 27 for each of the

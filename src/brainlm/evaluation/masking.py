@@ -17,9 +17,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from brainlm.baselines.predictor import MaskedBatch
-from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics
-from brainlm.data.statistics import RecordingStatistics
-from brainlm.data.store import Store
+from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.windows import WindowBatch, Windows, mix_seed
 from brainlm.model.masks import Mask
 
@@ -132,12 +130,3 @@ def mask_seeds(seed: int, mask: Mask, batch: WindowBatch) -> Int64[Tensor, "B"]:
     condition = hashlib.blake2b(f"{mask.kind}:{mask.amount:g}".encode(), digest_size=8).digest()
     identity = np.frombuffer(condition, dtype="<i8").astype(np.int64)
     return torch.from_numpy(mix_seed(seed, identity, batch.key_B.numpy(), batch.start_B.numpy()).view(np.int64))
-
-
-def scaled_recording(store: Store, recording: int, scaler: Scaler) -> ScaledBatch:
-    """A whole recording in scaled units, as a batch of one window."""
-    raw_BPT = torch.from_numpy(np.array(store.bold(recording), dtype=np.float32)).T[None]
-    own = slice(recording, recording + 1)
-    whole = store.statistics
-    statistics = RecordingStatistics(whole.median[own], whole.mean[own], whole.std[own])
-    return scaler.apply(raw_BPT, TensorStatistics.from_arrays(statistics))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from brainlm.errors import ConfigError
 
-Precision = Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"]
+Precision = Literal["32-true", "bf16-mixed"]
 ScalerKind = Literal["robust", "zscore", "none"]
 
 
@@ -35,7 +35,7 @@ class TrainingConfig:
         validate_every: epochs between validations.
         save_every_steps: at most this many steps lie between two points from which a killed run goes on.
         early_stopping: stop after this many validations without a better loss; 0 never stops early.
-        precision: of the arithmetic, as Lightning calls it.
+        precision: ``32-true``, or ``bf16-mixed`` (weights and scaling stay float32), as Lightning calls them.
         compile: compile the network with torch.compile.
         seed: of weights, windows and masks.
     """

@@ -135,9 +135,10 @@ class Pretraining(LightningModule):
             {"params": [p for p in matrices if id(p) not in positions], "weight_decay": self.config.weight_decay},
             {"params": others + [p for p in matrices if id(p) in positions], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
-            groups, lr=self.peak_rate, betas=(self.config.beta1, self.config.beta2), fused=True
-        )
+        # Lightning refuses to clip gradients of a fused optimiser in mixed precision.
+        fused = not self.config.precision.endswith("-mixed")
+        betas = (self.config.beta1, self.config.beta2)
+        optimizer = torch.optim.AdamW(groups, lr=self.peak_rate, betas=betas, fused=fused)
         # A plain function: of a method, the schedule would put attributes into the saved state.
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_share(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

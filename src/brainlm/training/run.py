@@ -133,16 +133,7 @@ def pretrain(
     identity = {"model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
     # The other processes of a run on several devices find the folder as the first one has prepared it.
     resumed = is_first_process() and _claim(run, identity, store, overwrite=overwrite)
-    try:
-        with _quiet():
-            trainer = _trainer(run, training, device)
-    except (ValueError, MisconfigurationException) as error:
-        raise ConfigError(
-            "there is no such device to train on",
-            expected="settings of device.* that Lightning's Trainer takes on this machine",
-            found=f"{device}: {error}",
-            remedy="leave them at auto, or see `brainlm pretrain --help`",
-        ) from error
+    trainer = _trainer(run, training, device)
     plan = _plan(store, run, model, training, trainer.world_size)
     network = _network(store, plan, model, training.seed)
     if trainer.is_global_zero and not resumed:
@@ -371,6 +362,24 @@ class _Data(LightningDataModule):
 
 
 def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Trainer:
+    """Lightning's trainer for this run.
+
+    Raises:
+        ConfigError: there are no such devices.
+    """
+    try:
+        with _quiet():
+            return _make_trainer(run, training, device)
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            "there is no such device to train on",
+            expected="settings of device.* that Lightning's Trainer takes on this machine",
+            found=f"{device}: {error}",
+            remedy="leave them at auto, or see `brainlm pretrain --help`",
+        ) from error
+
+
+def _make_trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Trainer:
     torch.set_float32_matmul_precision("high")
     # A resumed run logs into a new folder beside the old one, so that nothing logged is lost.
     attempt = len(list((run / "logs").glob("attempt_*")))
