@@ -5,7 +5,7 @@ import pytest
 from brainlm.baselines.gaussian import Blend, GaussianRecording, GaussianSpace
 from brainlm.baselines.moments import moments_of
 from brainlm.baselines.predictor import squared_error
-from brainlm.data.scaling import Scaler
+from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.sources.abide import import_abide
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store
