@@ -7,7 +7,7 @@ import torch
 from brainlm.data import scaling
 from brainlm.data.recording import Recording
 from brainlm.data.scaling import Scaler, TensorStatistics
-from brainlm.errors import DataError
+from brainlm.errors import ConfigError, DataError
 
 KINDS = ["robust", "zscore", "none"]
 
@@ -75,7 +75,7 @@ def test_too_many_values_are_thinned_evenly_and_the_same_way_each_time(recording
     np.testing.assert_array_equal(thinned.iqr_P, again.iqr_P)
     assert not np.array_equal(thinned.iqr_P, exact.iqr_P)
     np.testing.assert_allclose(thinned.iqr_P[:5], exact.iqr_P[:5], rtol=0.25)
-    pooled = scaling._pooled_values(store)
+    pooled = scaling._pooled_values([store.bold(index) for index in range(len(store))], store.statistics.median)
     assert pooled.shape == (6, 250)
     # Every other time point of the first recording, near enough.
     steps = (pooled[0, :19] + store.statistics.median[0, 0]).astype(np.float32)
@@ -84,7 +84,9 @@ def test_too_many_values_are_thinned_evenly_and_the_same_way_each_time(recording
 
 def test_fewer_values_than_recordings_still_span_all_of_them(recordings, make_store, monkeypatch):
     monkeypatch.setattr(scaling, "MAX_VALUES_PER_PARCEL", 3)
-    assert scaling._pooled_values(make_store(recordings)).shape == (6, 3)
+    store = make_store(recordings)
+    bold = [store.bold(index) for index in range(len(store))]
+    assert scaling._pooled_values(bold, store.statistics.median).shape == (6, 3)
 
 
 def test_subjects_held_out_never_influence_the_scaler(recordings, make_store, tmp_path):
@@ -220,7 +222,7 @@ def test_a_scaler_survives_its_file(recordings, make_store, tmp_path, kind):
 
     scaler = Scaler.fit(make_store(recordings), kind)
     save_file(scaler.to_tensors(), tmp_path / "scaler.safetensors")
-    copy = Scaler.from_tensors(load_file(tmp_path / "scaler.safetensors"), kind)
+    copy = Scaler.from_tensors(load_file(tmp_path / "scaler.safetensors"), scaler.to_metadata())
     for name in ("median_P", "iqr_P", "valid_P"):
         np.testing.assert_array_equal(getattr(copy, name), getattr(scaler, name))
         assert getattr(copy, name).dtype == getattr(scaler, name).dtype
@@ -247,3 +249,39 @@ def test_scaling_on_the_device_gives_what_it_gives_on_the_processor(recordings, 
     assert there.signal_BPT.is_cuda
     torch.testing.assert_close(there.signal_BPT.cpu(), here.signal_BPT)
     assert torch.equal(there.valid_BPT.cpu(), here.valid_BPT)
+
+
+def test_recordings_in_memory_give_the_scaler_of_the_store_that_holds_them(recordings, make_store):
+    store = make_store(recordings)
+    of_store = Scaler.fit(store, divisor=5.0)
+    of_arrays = Scaler.fit_recordings([store.bold(index) for index in range(len(store))], divisor=5.0)
+    np.testing.assert_array_equal(of_arrays.iqr_P, of_store.iqr_P)
+    np.testing.assert_array_equal(of_arrays.median_P, of_store.median_P)
+    assert of_arrays.divisor == of_store.divisor == 5.0
+
+
+@pytest.mark.parametrize("kind", ["robust", "zscore", "none"])
+def test_the_divisor_divides_the_scaled_values_and_is_undone_by_restore(recordings, make_store, kind):
+    store = make_store(recordings)
+    plain, divided = Scaler.fit(store, kind), Scaler.fit(store, kind, divisor=4.0)
+    raw_BPT = torch.from_numpy(np.array(store.bold(0), np.float32)).T[None]
+    statistics = TensorStatistics.from_arrays(store.statistics_of([0]))
+    scaled = divided.apply(raw_BPT, statistics)
+    torch.testing.assert_close(scaled.signal_BPT * 4.0, plain.apply(raw_BPT, statistics).signal_BPT)
+    restored_BPT = divided.restore(scaled.signal_BPT, statistics)
+    torch.testing.assert_close(restored_BPT[scaled.valid_BPT], raw_BPT[scaled.valid_BPT])
+
+
+def test_a_scaler_that_was_never_fitted_refuses_to_scale_and_says_how_to_fit_it():
+    scaler = Scaler.unfitted(3, divisor=2.0)
+    statistics = TensorStatistics(*(torch.zeros(1, 3) for _ in range(3)))
+    with pytest.raises(ConfigError, match=r"fit_scaler"):
+        scaler.apply(torch.zeros(1, 3, 5), statistics)
+    copy = Scaler.from_tensors(scaler.to_tensors(), scaler.to_metadata())
+    assert not copy.fitted
+    assert copy.divisor == 2.0
+
+
+def test_recordings_of_different_parcels_have_no_common_scaler():
+    with pytest.raises(DataError, match="2 parcels, 3 parcels"):
+        Scaler.fit_recordings([np.zeros((4, 2), np.float32), np.zeros((4, 3), np.float32)])

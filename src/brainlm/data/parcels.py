@@ -111,7 +111,7 @@ class Parcels:
                 found=f"columns {', '.join(map(str, self.table.columns))}",
                 remedy="add them to parcels.tsv, or choose learned positions and atlas order",
             )
-        return self.table[list(COORDINATES)].to_numpy(np.float32)
+        return self.table[list(COORDINATES)].to_numpy(np.float32, copy=True)
 
     @property
     def networks(self) -> list[str]:

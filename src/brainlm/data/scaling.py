@@ -8,8 +8,9 @@ Shapes: B batch, P parcels, T time points, N recordings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from brainlm.data.statistics import RecordingStatistics, recording_statistics
 from brainlm.data.store import Store
-from brainlm.errors import DataError
+from brainlm.errors import ConfigError, DataError
 
 ScalerKind = Literal["robust", "zscore", "none"]
 
@@ -58,6 +59,10 @@ class TensorStatistics:
         """The statistics of one recording that is in no store (B = 1)."""
         return cls.from_arrays(recording_statistics(bold_TP))
 
+    def repeated(self, count: int) -> TensorStatistics:
+        """Those of one recording, for each of ``count`` windows of it."""
+        return TensorStatistics(*(part.expand(count, -1) for part in (self.median, self.mean, self.std)))
+
     def to(self, device: torch.device | str) -> TensorStatistics:
         """The same statistics on another device."""
         return TensorStatistics(*(part.to(device) for part in (self.median, self.mean, self.std)))
@@ -80,43 +85,79 @@ class Scaler:
     - ``zscore``: (x − the recording's mean) / the recording's standard deviation.
     - ``none``: x.
 
-    A parcel with zero or unknown spread is not valid; nothing is ever divided by an epsilon.
+    A parcel with zero or unknown spread is not valid; nothing is ever divided by an epsilon. All kinds divide by
+    ``divisor`` at the end (1 unless the weights were trained otherwise). Weights whose statistics nobody published come
+    with a scaler that is not ``fitted``: it must be fitted on recordings before it can be applied.
     """
 
     kind: ScalerKind
     median_P: Float32[np.ndarray, "P"]
     iqr_P: Float32[np.ndarray, "P"]
     valid_P: Bool[np.ndarray, "P"]
+    divisor: float = 1.0
+    fitted: bool = True
     _on_device: dict[torch.device, dict[str, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def fit(cls, store: Store, kind: ScalerKind = "robust", *, allow_any_split: bool = False) -> Scaler:
+    def unfitted(cls, num_parcels: int, kind: ScalerKind = "robust", *, divisor: float = 1.0) -> Scaler:
+        """What is known of the scaling before any recordings are: kind and divisor."""
+        zeros, ones = np.zeros(num_parcels, np.float32), np.ones(num_parcels, np.float32)
+        return cls(kind, zeros, ones, np.ones(num_parcels, bool), divisor=divisor, fitted=kind != "robust")
+
+    @classmethod
+    def fit(
+        cls, store: Store, kind: ScalerKind = "robust", *, allow_any_split: bool = False, divisor: float = 1.0
+    ) -> Scaler:
         """The scaler of a store's training recordings.
 
         Args:
             store: usually ``store.select(split="train")``.
             kind: see the class.
             allow_any_split: accept recordings that are not for training (a store that is analysed as a whole).
+            divisor: see the class.
 
         Raises:
             DataError: the store is empty, holds other splits, or (robust) no parcel has any spread.
         """
         _check_fit(store, allow_any_split=allow_any_split)
-        num_parcels = store.num_parcels
         if kind != "robust":
-            zeros, ones = np.zeros(num_parcels, np.float32), np.ones(num_parcels, np.float32)
-            return cls(kind, zeros, ones, np.ones(num_parcels, bool))
-        low_P, median_P, high_P = _quantiles(_pooled_values(store), (0.25, 0.5, 0.75))
+            return cls.unfitted(store.num_parcels, kind, divisor=divisor)
+        recordings = [store.bold(index) for index in range(len(store))]  # views of the file, nothing is read yet
+        return cls._robust(recordings, store.statistics.median, divisor)
+
+    @classmethod
+    def fit_recordings(
+        cls, recordings: Sequence[np.ndarray], kind: ScalerKind = "robust", *, divisor: float = 1.0
+    ) -> Scaler:
+        """The scaler of recordings that are in no store, each (T, P) in original units.
+
+        Raises:
+            DataError: there are none, they differ in their number of parcels, or (robust) no parcel has any spread.
+        """
+        if len({bold_TP.shape[1] for bold_TP in recordings}) != 1:
+            raise DataError(
+                "a scaler cannot be fitted on these recordings",
+                expected="one or more, all of the same parcels",
+                found=", ".join(sorted({f"{bold_TP.shape[1]} parcels" for bold_TP in recordings})) or "none",
+            )
+        if kind != "robust":
+            return cls.unfitted(recordings[0].shape[1], kind, divisor=divisor)
+        medians = [recording_statistics(np.asarray(bold_TP, np.float32)).median[0] for bold_TP in recordings]
+        return cls._robust(recordings, np.stack(medians), divisor)
+
+    @classmethod
+    def _robust(cls, recordings: Sequence[np.ndarray], median_NP: Float32[np.ndarray, "N P"], divisor: float) -> Scaler:
+        low_P, median_P, high_P = _quantiles(_pooled_values(recordings, median_NP), (0.25, 0.5, 0.75))
         iqr_P = high_P - low_P
         valid_P = np.isfinite(iqr_P) & (iqr_P > 0)
         if not valid_P.any():
             raise DataError(
                 "no parcel varies in the training recordings",
                 expected="a positive interquartile range in at least one parcel",
-                found=f"zero or no signal in all {num_parcels} parcels of {len(store)} recordings",
+                found=f"zero or no signal in all {len(iqr_P)} parcels of {len(recordings)} recordings",
                 remedy="check the recordings with `brainlm inspect`, or use scaler zscore",
             )
-        return cls(kind, np.where(valid_P, median_P, 0), np.where(valid_P, iqr_P, 1), valid_P)
+        return cls("robust", np.where(valid_P, median_P, 0), np.where(valid_P, iqr_P, 1), valid_P, divisor=divisor)
 
     def apply(self, raw_BPT: Float32[Tensor, "B P T"], statistics: BatchStatistics) -> ScaledBatch:
         """The windows in the model's units, on their own device.
@@ -124,7 +165,17 @@ class Scaler:
         Args:
             raw_BPT: original units; NaN where there is no signal or padding.
             statistics: of the whole recordings that the windows come from.
+
+        Raises:
+            ConfigError: the scaler was never fitted.
         """
+        if not self.fitted:
+            raise ConfigError(
+                "how recordings are scaled for these weights is not known",
+                expected="each parcel's median and interquartile range over a cohort",
+                found="none: they were not published with the weights",
+                remedy="fit them on your own recordings: model.fit_scaler(store), or let `brainlm embed` do it",
+            )
         own = self._tensors(raw_BPT.device)
         if self.kind == "robust":
             # Differs from the authors' code, where operator precedence divides the median instead of the difference.
@@ -135,31 +186,48 @@ class Scaler:
             scaled_BPT = (raw_BPT - statistics.mean[:, :, None]).div_(statistics.std[:, :, None])
         else:
             scaled_BPT = raw_BPT.clone()
+        if self.divisor != 1.0:
+            scaled_BPT = scaled_BPT.div_(self.divisor)
         valid_BPT = torch.isfinite(scaled_BPT) & own["valid_P"][:, None]
         return ScaledBatch(scaled_BPT.masked_fill_(~valid_BPT, 0.0), valid_BPT)
 
     def restore(self, signal_BPT: Float32[Tensor, "B P T"], statistics: BatchStatistics) -> Float32[Tensor, "B P T"]:
         """Scaled values (a prediction, say) back in original units; meaningless where not valid."""
         own = self._tensors(signal_BPT.device)
+        signal_BPT = signal_BPT * self.divisor
         if self.kind == "robust":
             centred_BPT = signal_BPT * own["iqr_P"][:, None] + own["median_P"][:, None]
             return centred_BPT + statistics.median[:, :, None]
         if self.kind == "zscore":
             return signal_BPT * statistics.std[:, :, None] + statistics.mean[:, :, None]
-        return signal_BPT.clone()
+        return signal_BPT
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """What ``scaler.safetensors`` holds; the kind stands in the configuration."""
+        """The arrays that ``scaler.safetensors`` holds; ``to_metadata`` is what stands beside them."""
         return {
             "median_P": torch.tensor(self.median_P),
             "iqr_P": torch.tensor(self.iqr_P),
             "valid_P": torch.tensor(self.valid_P),
         }
 
+    def to_metadata(self) -> dict[str, str]:
+        """What ``scaler.safetensors`` says of the arrays."""
+        return {"kind": self.kind, "divisor": repr(self.divisor), "fitted": str(self.fitted).lower()}
+
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], kind: ScalerKind) -> Scaler:
-        """The scaler that ``to_tensors`` was called on."""
-        return cls(kind, *(tensors[name].cpu().numpy().copy() for name in ("median_P", "iqr_P", "valid_P")))
+    def from_tensors(cls, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Scaler:
+        """The scaler that ``to_tensors`` and ``to_metadata`` were called on.
+
+        Raises:
+            ValueError: the metadata are not a scaler's.
+            KeyError: an array is missing.
+        """
+        kind, divisor = metadata.get("kind", "none of our kinds"), float(metadata.get("divisor", "1"))
+        if kind not in get_args(ScalerKind) or not 0 < divisor < np.inf:
+            raise ValueError(f"kind {kind!r}, divisor {divisor}; expected one of {', '.join(get_args(ScalerKind))}")
+        median_P, iqr_P, valid_P = (tensors[name].cpu().numpy().copy() for name in ("median_P", "iqr_P", "valid_P"))
+        fitted = metadata.get("fitted", "true") == "true"
+        return cls(cast(ScalerKind, kind), median_P, iqr_P, valid_P, divisor=divisor, fitted=fitted)
 
     def _tensors(self, device: torch.device) -> dict[str, Tensor]:
         # Copied to each device once: a copy per batch would make the device wait for the host.
@@ -187,19 +255,20 @@ def _check_fit(store: Store, *, allow_any_split: bool) -> None:
         )
 
 
-def _pooled_values(store: Store) -> Float32[np.ndarray, "P K"]:
+def _pooled_values(
+    recordings: Sequence[np.ndarray], median_NP: Float32[np.ndarray, "N P"]
+) -> Float32[np.ndarray, "P K"]:
     """The recordings' values minus their own medians, all recordings behind one another; evenly thinned if too many."""
-    ends = np.cumsum(store.num_timepoints)
+    ends = np.cumsum([len(bold_TP) for bold_TP in recordings])
     total = int(ends[-1])
     num_values = min(total, MAX_VALUES_PER_PARCEL)
     positions = ((2 * np.arange(num_values) + 1) * total) // (2 * num_values)
     first_of = np.searchsorted(positions, np.concatenate([[0], ends]))
-    median_NP = store.statistics.median
-    pooled_KP = np.empty((num_values, store.num_parcels), np.float32)
-    for index in range(len(store)):
+    pooled_KP = np.empty((num_values, median_NP.shape[1]), np.float32)
+    for index, bold_TP in enumerate(recordings):
         chosen = slice(first_of[index], first_of[index + 1])
-        times = positions[chosen] - (ends[index] - store.num_timepoints[index])
-        np.subtract(store.bold(index)[times], median_NP[index], out=pooled_KP[chosen], dtype=np.float32)
+        times = positions[chosen] - (ends[index] - len(bold_TP))
+        np.subtract(bold_TP[times], median_NP[index], out=pooled_KP[chosen], dtype=np.float32)
     return np.ascontiguousarray(pooled_KP.T)
 
 

@@ -185,6 +185,17 @@ class Windows:
             )
 
 
+def cut_windows(
+    bold_TP: Float32[np.ndarray, "T P"], starts: Int64[np.ndarray, "W"], num_timepoints: int
+) -> Float32[Tensor, "W P {num_timepoints}"]:
+    """The windows of one recording at these first time points; NaN beyond its end."""
+    raw_WTP = np.full((len(starts), num_timepoints, bold_TP.shape[1]), np.nan, np.float32)
+    for window_TP, start in zip(raw_WTP, starts, strict=True):
+        part_TP = bold_TP[start : start + num_timepoints]
+        window_TP[: len(part_TP)] = part_TP
+    return torch.from_numpy(raw_WTP).transpose(1, 2)
+
+
 def spread_starts(length: int, num_timepoints: int, *, max_windows: int | None = None) -> Int64[np.ndarray, "W"]:
     """First time points of as many windows as fit into ``length`` without overlap, each in the middle of its share.
 
