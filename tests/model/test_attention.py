@@ -5,11 +5,25 @@ import torch
 
 from brainlm.errors import ConfigError
 from brainlm.model import attention
-from brainlm.model.attention import cls_attention, parcel_attention
+from brainlm.model.attention import ClsWatch, ParcelWatch
 from brainlm.model.autoencoder import MaskedAutoencoder
 
 LAYERS = pytest.mark.parametrize("layer", [0, 1, -1, -2])
 PATCHES = pytest.mark.parametrize("parcels_per_patch", [1, 4])
+
+
+def cls_attention(network, signal_BPT, valid_BPT, *, layer=-1):
+    """What a watch saw of CLS while the windows were encoded."""
+    watch = ClsWatch(network, valid_BPT, layer=layer)
+    network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
+    return watch.attention_BHN
+
+
+def parcel_attention(network, signal_BPT, valid_BPT, *, layer=-1):
+    """What a watch saw between parcels while the windows were encoded."""
+    watch = ParcelWatch(network, valid_BPT, layer=layer)
+    network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
+    return watch.parcels_BRR
 
 
 def full_matrix(
@@ -91,7 +105,7 @@ def test_small_chunks_give_the_same_and_bound_what_is_held(make_network, make_wi
     monkeypatch.setattr(attention, "_attention_rows", recorded)
     torch.testing.assert_close(parcel_attention(network, windows.signal_BPT, windows.valid_BPT), whole)
     assert max(held) == 3
-    assert sum(held) == int(network.present(windows.valid_BPT).sum(dim=1).max())
+    assert sum(held) == 1 + int(network.present(windows.valid_BPT).sum(dim=1).max())  # CLS and every patch
     held.clear()
     cls_attention(network, windows.signal_BPT, windows.valid_BPT)
     assert held == [1]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from brainlm.errors import ConfigError
-from brainlm.model.autoencoder import HiddenPrediction, MaskedAutoencoder, OwnCovariance, Places
+from brainlm.model.autoencoder import Encoding, HiddenPrediction, MaskedAutoencoder, OwnCovariance, Places
 from brainlm.model.conditional import conditional_mean
 from brainlm.model.config import PRESETS
 from brainlm.model.masks import Mask, choose, hide, num_hidden
@@ -22,8 +22,27 @@ VARIANTS = {
     "gaussian": {"head": "gaussian"},
     "own covariance": {"head": "gaussian", "own_covariance_points": 30, "parcels_per_patch": 2},
     "space-time": {"head": "space-time"},
+    "as the published 13M": {
+        "spatial_positions": "coordinates",
+        "temporal_positions": "sinusoidal",
+        "norm": "after",
+        "norm_epsilon": 1e-12,
+        "value_convolution": 5,
+        "head_layers": 2,
+    },
 }
-EACH = pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS.keys())
+# All patches of an image are seen, also those without data, so that these do matter.
+IMAGE = {
+    "image_size": 24,
+    "parcels_per_patch": 4,
+    "timepoints_per_patch": 4,
+    "spatial_positions": "grid",
+    "temporal_positions": "grid",
+    "norm_epsilon": 1e-12,
+}
+WITH_IMAGES = {**VARIANTS, "as a published image": IMAGE}
+EACH = pytest.mark.parametrize("settings", WITH_IMAGES.values(), ids=WITH_IMAGES.keys())
+EACH_BUT_IMAGES = pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS.keys())
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
@@ -49,7 +68,7 @@ def test_hidden_values_change_neither_the_encoding_nor_the_prediction(make_netwo
     windows = make_windows(network)
     hidden_BPT = network.tokenizer.expand(windows.hidden_BN) & windows.valid_BPT
     perturbed_BPT = torch.where(hidden_BPT, windows.signal_BPT + 100, windows.signal_BPT)
-    visible = Places.of(network.present(windows.valid_BPT) & ~windows.hidden_BN)
+    visible = Places.of(network.seen(windows.valid_BPT) & ~windows.hidden_BN)
     encodings = [network.encode(signal, visible=visible) for signal in (windows.signal_BPT, perturbed_BPT)]
     assert torch.equal(encodings[0].cls_BD, encodings[1].cls_BD)
     seen = visible.present_BK  # the other places fill up the batch, with patches nobody attends to
@@ -75,7 +94,7 @@ def test_visible_values_change_the_prediction(make_network, make_windows, settin
     assert torch.equal(before.target_BMV[before.counts_BMV], after.target_BMV[after.counts_BMV])
 
 
-@EACH
+@EACH_BUT_IMAGES
 @torch.no_grad()
 def test_patches_without_data_do_not_matter(make_network, make_windows, settings):
     network = make_network(**settings)
@@ -237,7 +256,7 @@ def test_reconstruction_keeps_what_is_seen_and_fills_what_is_hidden(make_network
 
 
 @pytest.mark.parametrize("decode_share", [1.0, 0.5])
-@EACH
+@EACH_BUT_IMAGES
 @torch.no_grad()
 def test_known_counts_give_the_same_as_counting(make_network, make_windows, settings, decode_share):
     network = make_network(**settings)
@@ -379,3 +398,131 @@ def test_parameters_that_are_frozen_are_not_counted(make_network):
     network.head.weight.requires_grad_(False)
     assert network.num_parameters == before - network.head.weight.numel()
     network.head.weight.requires_grad_(True)
+
+
+def listed_otherwise(places: Places, *, seed: int = 0) -> tuple[Places, torch.Tensor]:
+    """The same places in another order, the same one for every window, and where each went."""
+    order_K = torch.randperm(places.index_BK.shape[1], generator=torch.Generator().manual_seed(seed))
+    present_BK = None if places.present_BK is None else places.present_BK[:, order_K]
+    return Places(places.index_BK[:, order_K], present_BK), torch.argsort(order_K)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@torch.no_grad()
+def test_with_a_filter_the_encoder_minds_the_order_of_patches_and_the_decoder_does_not(
+    make_network, make_windows, uneven
+):
+    network = make_network(**VARIANTS["as the published 13M"])
+    windows = make_windows(network, uneven=uneven)
+    present_BN = network.present(windows.valid_BPT)
+    visible, decoded = Places.of(present_BN & ~windows.hidden_BN), Places.of(windows.hidden_BN)
+    encoding = network.encode(windows.signal_BPT, visible=visible)
+    shuffled, back_K = listed_otherwise(visible)
+    other = network.encode(windows.signal_BPT, visible=shuffled)
+    assert not torch.allclose(other.cls_BD, encoding.cls_BD, atol=1e-2)
+    assert not torch.allclose(other.tokens_BKD[:, back_K], encoding.tokens_BKD, atol=1e-2)
+
+    predicted_BMV = network.decode(encoding, decoded, None)
+    other_decoded, back_M = listed_otherwise(decoded, seed=1)
+    same = Encoding(encoding.cls_BD, encoding.tokens_BKD[:, torch.argsort(back_K)], shuffled)
+    found_BMV = network.decode(same, other_decoded, None)[:, back_M]
+    counts_BM = (
+        torch.ones_like(decoded.index_BK, dtype=torch.bool) if decoded.present_BK is None else decoded.present_BK
+    )
+    torch.testing.assert_close(found_BMV[counts_BM], predicted_BMV[counts_BM], **CLOSE)
+    everything = network.decode_all(same, other_decoded)
+    num_visible = visible.index_BK.shape[1]
+    torch.testing.assert_close(everything[:, num_visible:][:, back_M][counts_BM], predicted_BMV[counts_BM], **CLOSE)
+
+
+@torch.no_grad()
+def test_without_a_filter_the_order_in_which_patches_are_listed_does_not_matter(make_network, make_windows):
+    network = make_network()
+    windows = make_windows(network)
+    visible = Places.of(network.present(windows.valid_BPT) & ~windows.hidden_BN)
+    encoding = network.encode(windows.signal_BPT, visible=visible)
+    shuffled, back_K = listed_otherwise(visible)
+    other = network.encode(windows.signal_BPT, visible=shuffled)
+    torch.testing.assert_close(other.cls_BD, encoding.cls_BD, **CLOSE)
+    torch.testing.assert_close(other.tokens_BKD[:, back_K], encoding.tokens_BKD, **CLOSE)
+
+
+@torch.no_grad()
+def test_with_a_filter_a_hidden_patch_stands_between_its_neighbours_in_the_decoder(make_network):
+    """Block by block by hand: CLS, then all patches in raster order."""
+    network = make_network(3, **VARIANTS["as the published 13M"])
+    signal_BPT = torch.randn(1, 3, 20, generator=torch.Generator().manual_seed(0))
+    hidden_BN = torch.zeros(1, 12, dtype=torch.bool)
+    hidden_BN[:, [2, 3, 7, 11]] = True
+    encoding = network.encode(signal_BPT, visible=Places.of(~hidden_BN))
+    positions_ND = network.decoder_positions()
+    seen = iter(network.to_decoder(encoding.tokens_BKD[0]))
+    raster = [network.mask_D if hidden else next(seen) for hidden in hidden_BN[0]]
+    sequence_BSD = torch.cat((network.to_decoder(encoding.cls_BD), torch.stack(raster) + positions_ND))[None]
+    expected_BNV = network.head(network.decoder(sequence_BSD))[:, 1:]
+    found_BMV = network.decode(encoding, Places.of(hidden_BN), None)
+    torch.testing.assert_close(found_BMV[0], expected_BNV[0, hidden_BN[0]], **CLOSE)
+
+
+@torch.no_grad()
+def test_all_patches_of_an_image_are_seen_but_only_those_with_data_are_hidden(make_network, make_windows):
+    network = make_network(**IMAGE)
+    windows = make_windows(network)
+    assert network.seen(windows.valid_BPT).all()
+    present_BN = network.present(windows.valid_BPT)
+    # 11 of 24 rows of pixels, in the middle, lie in 4 of 6 rows of patches; 20 of 24 columns in all 6 of them.
+    whole = network.present(torch.ones_like(windows.valid_BPT))
+    assert whole.unflatten(1, (6, 6)).any(dim=2)[0].tolist() == [False, True, True, True, True, False]
+    assert whole.unflatten(1, (6, 6))[:, 1:5].all()
+    assert (present_BN.sum(dim=1) < whole.sum(dim=1)).any()
+    for mask in (Mask("random", 0.9), Mask("parcel", 0.8), Mask("future", 2)):
+        hidden_BN = hide((mask,), torch.arange(4), network.present_grid(windows.valid_BPT)).flatten(1)
+        assert hidden_BN.any(dim=1).all()
+        assert not (hidden_BN & ~present_BN).any()
+    hidden_BRC = hide((Mask("future", 1),), torch.arange(4), network.present_grid(torch.ones_like(windows.valid_BPT)))
+    assert hidden_BRC.any(dim=1)[:, -1].all()
+    assert not hidden_BRC[:, :, :-1].any()
+
+
+@torch.no_grad()
+def test_what_an_image_is_filled_with_matters(make_network, make_windows):
+    network, other = make_network(**IMAGE), make_network(**IMAGE, image_fill=0.0)
+    windows = make_windows(network, uneven=False)
+    assert not torch.allclose(
+        network.encode(windows.signal_BPT).cls_BD, other.encode(windows.signal_BPT).cls_BD, atol=1e-2
+    )
+
+
+# What a checkpoint written before there were images and filters holds; those on people's disks must still open.
+PLAIN_KEYS = """
+cls_D mask_D tokenizer.order_P embed.weight embed.bias
+encoder_positions.space_RD encoder_positions.time_CD decoder_positions.space_RD decoder_positions.time_CD
+encoder.blocks.0.attention_norm.weight encoder.blocks.0.attention_norm.bias
+encoder.blocks.0.attention.qkv.weight encoder.blocks.0.attention.qkv.bias
+encoder.blocks.0.attention.out.weight encoder.blocks.0.attention.out.bias
+encoder.blocks.0.feed_forward_norm.weight encoder.blocks.0.feed_forward_norm.bias
+encoder.blocks.0.feed_forward.expand.weight encoder.blocks.0.feed_forward.expand.bias
+encoder.blocks.0.feed_forward.contract.weight encoder.blocks.0.feed_forward.contract.bias
+encoder.norm.weight encoder.norm.bias to_decoder.weight to_decoder.bias
+decoder.blocks.0.attention_norm.weight decoder.blocks.0.attention_norm.bias
+decoder.blocks.0.attention.qkv.weight decoder.blocks.0.attention.qkv.bias
+decoder.blocks.0.attention.out.weight decoder.blocks.0.attention.out.bias
+decoder.blocks.0.feed_forward_norm.weight decoder.blocks.0.feed_forward_norm.bias
+decoder.blocks.0.feed_forward.expand.weight decoder.blocks.0.feed_forward.expand.bias
+decoder.blocks.0.feed_forward.contract.weight decoder.blocks.0.feed_forward.contract.bias
+decoder.norm.weight decoder.norm.bias head.weight head.bias
+"""
+
+
+def test_a_plain_model_has_the_tensors_it_always_had(make_network):
+    assert set(make_network(encoder_depth=1).state_dict()) == set(PLAIN_KEYS.split())
+    by_coordinates = make_network(encoder_depth=1, spatial_positions="coordinates", temporal_positions="sinusoidal")
+    changed = {
+        f"{part}_positions.{name}"
+        for part in ("encoder", "decoder")
+        for name in ("space_RD", "time_CD", "project.weight", "project.bias", "coordinates_R3")
+    }
+    assert set(by_coordinates.state_dict()) ^ set(PLAIN_KEYS.split()) == changed
+    gaussian = make_network(encoder_depth=1, head="space-time")
+    extra = {"carry.weight", "carry.bias", "covariance_PP", "temporal_TT"}
+    assert set(gaussian.state_dict()) - set(PLAIN_KEYS.split()) == extra

@@ -17,26 +17,8 @@ from brainlm.model.layers import Observer
 QUERIES_AT_A_TIME = 256  # rows of the attention matrix held at once; bounds memory to B x H x 256 x S
 
 
-@torch.no_grad()
-def cls_attention(
-    network: MaskedAutoencoder,
-    signal_BPT: Float[Tensor, "B P T"],
-    valid_BPT: Bool[Tensor, "B P T"],
-    *,
-    layer: int = -1,
-) -> Float[Tensor, "B H N"]:
-    """How much CLS attends to each patch in one encoder block; absent patches get 0, the part to itself is left out.
-
-    Raises:
-        ConfigError: there is no such block.
-    """
-    watch = ClsWatch(network, valid_BPT, layer=layer)
-    network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
-    return watch.attention_BHN
-
-
 class ClsWatch:
-    """Reads the attention of CLS off one encoder block while windows are encoded for another purpose.
+    """Reads the attention of CLS off one encoder block while windows are encoded.
 
     Hand ``places`` and ``observers`` to ``network.encode``; ``attention_BHN`` is there afterwards.
 
@@ -45,9 +27,10 @@ class ClsWatch:
     """
 
     def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"], *, layer: int = -1) -> None:
-        self.present_BN = network.present(valid_BPT)
-        self.places = Places.of(self.present_BN)
+        seen_BN = network.seen(valid_BPT)
+        self.places = Places.of(seen_BN)
         self.observers: dict[int, Observer] = {_block(network, layer): self._observe}
+        self._num_patches = seen_BN.shape[1]
         self._row_BHK: Tensor | None = None
 
     def _observe(self, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
@@ -55,36 +38,29 @@ class ClsWatch:
 
     @property
     def attention_BHN(self) -> Float[Tensor, "B H N"]:  # noqa: N802 - shape suffix
-        """From CLS to each patch; absent patches get 0."""
+        """From CLS to each patch, the part to itself left out; patches that were not seen get 0."""
         assert self._row_BHK is not None, "nothing has been encoded yet"
-        return _spread(self._row_BHK, self.places, self.present_BN.shape[1])
+        return _spread(self._row_BHK, self.places, self._num_patches)
 
 
-@torch.no_grad()
-def parcel_attention(
-    network: MaskedAutoencoder,
-    signal_BPT: Float[Tensor, "B P T"],
-    valid_BPT: Bool[Tensor, "B P T"],
-    *,
-    layer: int = -1,
-) -> Float[Tensor, "B R R"]:
-    """How much the patches of one row of parcels attend to those of another.
+class ParcelWatch(ClsWatch):
+    """Reads the attention between rows of parcels as well.
 
-    Averaged over heads and querying times, summed over attended times: rows sum to one less the attention to CLS. A row
-    of absent parcels is zero.
-
-    Raises:
-        ConfigError: there is no such block.
+    ``parcels_BRR``: how much the patches of one row of parcels attend to those of another, averaged over heads and
+    querying times, summed over attended times: rows sum to one less the attention to CLS and, in an image, to patches
+    without data. A row of absent parcels is zero.
     """
-    sums: list[Tensor] = []
-    present_BN = network.present(valid_BPT)
-    places = Places.of(present_BN)
 
-    def observe(query_BHSF: Tensor, key_BHSF: Tensor) -> None:
-        sums.append(_sum_by_rows(network, query_BHSF, key_BHSF, places, present_BN))
+    parcels_BRR: Float[Tensor, "B R R"]
 
-    network.encode(signal_BPT, visible=places, observers={_block(network, layer): observe})
-    return sums[0]
+    def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"], *, layer: int = -1) -> None:
+        super().__init__(network, valid_BPT, layer=layer)
+        self._grid = network.tokenizer.num_rows, network.tokenizer.num_columns
+        self._present_BN = network.present(valid_BPT)
+
+    def _observe(self, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
+        super()._observe(query_BHSF, key_BHSF)
+        self.parcels_BRR = _sum_by_rows(query_BHSF, key_BHSF, self.places, self._present_BN, self._grid)
 
 
 def _block(network: MaskedAutoencoder, layer: int) -> int:
@@ -112,20 +88,22 @@ def _spread(values_BHK: Tensor, places: Places, num_patches: int) -> Float[Tenso
 
 
 def _sum_by_rows(
-    network: MaskedAutoencoder, query_BHSF: Tensor, key_BHSF: Tensor, places: Places, present_BN: Tensor
+    query_BHSF: Tensor, key_BHSF: Tensor, places: Places, present_BN: Tensor, grid: tuple[int, int]
 ) -> Float[Tensor, "B R R"]:
-    num_rows, num_columns = network.tokenizer.num_rows, network.tokenizer.num_columns
+    num_rows, num_columns = grid
     batch = query_BHSF.shape[0]
     row_BK = places.index_BK // num_columns
+    counts_BK = present_BN.gather(1, places.index_BK)
+    if places.present_BK is not None:
+        counts_BK = counts_BK & places.present_BK
     attended_BSR = query_BHSF.new_zeros(batch, num_rows, num_rows, dtype=torch.float32)
     for start in range(1, query_BHSF.shape[2], QUERIES_AT_A_TIME):
-        stop = start + QUERIES_AT_A_TIME
-        rows_BQK = _attention_rows(query_BHSF[:, :, start:stop], key_BHSF, places).mean(dim=1)[:, :, 1:]
+        asking = slice(start - 1, start - 1 + QUERIES_AT_A_TIME)
+        queries_BHQF = query_BHSF[:, :, 1:][:, :, asking]
+        rows_BQK = _attention_rows(queries_BHQF, key_BHSF, places).mean(dim=1)[:, :, 1:] * counts_BK[:, None, :]
         by_row_BQR = rows_BQK.new_zeros(batch, rows_BQK.shape[1], num_rows)
         by_row_BQR.scatter_add_(2, row_BK[:, None, :].expand_as(rows_BQK), rows_BQK)
-        asking_BQ = row_BK[:, start - 1 : stop - 1]
-        if places.present_BK is not None:
-            by_row_BQR = by_row_BQR * places.present_BK[:, start - 1 : stop - 1, None]
-        attended_BSR.scatter_add_(1, asking_BQ[:, :, None].expand_as(by_row_BQR), by_row_BQR)
-    num_asking_BR = present_BN.unflatten(1, (num_rows, num_columns)).sum(dim=2)
+        by_row_BQR = by_row_BQR * counts_BK[:, asking, None]
+        attended_BSR.scatter_add_(1, row_BK[:, asking, None].expand_as(by_row_BQR), by_row_BQR)
+    num_asking_BR = present_BN.unflatten(1, grid).sum(dim=2)
     return attended_BSR / num_asking_BR.clamp(min=1)[:, :, None]

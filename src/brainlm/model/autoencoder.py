@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from brainlm.errors import ConfigError
 from brainlm.model.conditional import conditional_mean
 from brainlm.model.config import ModelConfig
-from brainlm.model.layers import INIT_STD, Observer, Transformer, initialise
+from brainlm.model.layers import INIT_STD, Observer, Transformer, initialise, prediction_head
 from brainlm.model.space_time import window_mean
 from brainlm.model.tokens import Positions, Tokenizer
 
@@ -99,9 +99,9 @@ class LinearMoments:
     temporal_TT: Float[Tensor, "T T"]
 
     @classmethod
-    def independent(cls, num_parcels: int, num_timepoints: int) -> LinearMoments:
+    def independent(cls, num_parcels: int, num_timepoints: int, *, device: torch.device | None = None) -> LinearMoments:
         """Nothing predicts anything: what stands in until the weights are loaded."""
-        return cls(torch.eye(num_parcels), torch.eye(num_timepoints))
+        return cls(torch.eye(num_parcels, device=device), torch.eye(num_timepoints, device=device))
 
 
 @dataclass(frozen=True)
@@ -165,27 +165,15 @@ class MaskedAutoencoder(nn.Module):
         self.embed = nn.Linear(num_values, width)
         self.encoder_positions = Positions(config, width, self.tokenizer, coordinates)
         self.cls_D = nn.Parameter(torch.empty(width))
-        self.encoder = Transformer(
-            width=width,
-            depth=config.encoder_depth,
-            num_heads=config.encoder_heads,
-            mlp=config.encoder_mlp,
-            dropout=config.dropout,
-        )
+        self.encoder = Transformer(config.encoder)
         self.to_decoder = nn.Linear(width, decoder_width)
         self.decoder_positions = Positions(config, decoder_width, self.tokenizer, coordinates)
         self.mask_D = nn.Parameter(torch.empty(decoder_width))
-        self.decoder = Transformer(
-            width=decoder_width,
-            depth=config.decoder_depth,
-            num_heads=config.decoder_heads,
-            mlp=config.decoder_mlp,
-            dropout=config.dropout,
-        )
-        self.head = nn.Linear(decoder_width, num_values)
+        self.decoder = Transformer(config.decoder)
+        self.head = prediction_head(decoder_width, num_values, config.head_layers)
         if config.head != "plain":
             self.carry = nn.Linear(num_values, decoder_width)
-            linear = linear or LinearMoments.independent(self.tokenizer.num_parcels, config.num_timepoints)
+            linear = linear or LinearMoments.independent(len(order), config.num_timepoints, device=order.device)
             self.register_buffer("covariance_PP", linear.covariance_PP.clone())
         if config.head == "space-time":
             assert linear is not None
@@ -198,7 +186,9 @@ class MaskedAutoencoder(nn.Module):
         nn.init.trunc_normal_(self.cls_D, std=INIT_STD)
         nn.init.trunc_normal_(self.mask_D, std=INIT_STD)
         if self.config.head != "plain":
-            nn.init.zeros_(self.head.weight)  # training starts exactly at the Gaussian conditional mean
+            last = self.head if isinstance(self.head, nn.Linear) else self.head[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)  # training starts exactly at the Gaussian conditional mean
 
     @property
     def num_parameters(self) -> int:
@@ -211,8 +201,13 @@ class MaskedAutoencoder(nn.Module):
         return self.cls_D.device
 
     def present(self, valid_BPT: Bool[Tensor, "B P T"]) -> Bool[Tensor, "B N"]:
-        """The patches that hold any real data."""
+        """The patches that hold any real data: those that can be hidden, scored and averaged."""
         return self.tokenizer.patches(valid_BPT).any(dim=2)
+
+    def seen(self, valid_BPT: Bool[Tensor, "B P T"]) -> Bool[Tensor, "B N"]:
+        """The patches that the encoder looks at when nothing is hidden: those with data; of an image, all."""
+        present_BN = self.present(valid_BPT)
+        return torch.ones_like(present_BN) if self.config.image_size else present_BN
 
     def present_grid(self, valid_BPT: Bool[Tensor, "B P T"]) -> Bool[Tensor, "B R C"]:
         """The same as rows (space) x columns (time): what ``masks.hide`` takes."""
@@ -229,7 +224,7 @@ class MaskedAutoencoder(nn.Module):
 
         Args:
             signal_BPT: scaled windows; what is not valid is zero.
-            visible: the patches to look at.
+            visible: the patches to look at, in this order (it matters to ``value_convolution`` only).
             observers: called with the queries and keys of the encoder blocks they are named for.
         """
         patches_BNV = self.tokenizer.patches(signal_BPT)
@@ -248,6 +243,18 @@ class MaskedAutoencoder(nn.Module):
         self, encoding: Encoding, decoded: Places, base_BMV: Float[Tensor, "B M V"] | None
     ) -> Float[Tensor, "B M V"]:
         """Predicted values of the ``decoded`` patches, from the visible ones' encoding (and the Gaussian base)."""
+        num_visible = encoding.tokens_BKD.shape[1]
+        predicted_BMV = self.head(self._decoded_tokens(encoding, decoded, base_BMV)[:, 1 + num_visible :])
+        return predicted_BMV if base_BMV is None else base_BMV + predicted_BMV
+
+    def decode_all(self, encoding: Encoding, decoded: Places) -> Float[Tensor, "B K_M V"]:
+        """What the decoder makes of the visible patches, too, then of the ``decoded`` ones; no Gaussian base."""
+        return self.head(self._decoded_tokens(encoding, decoded, None)[:, 1:])
+
+    def _decoded_tokens(
+        self, encoding: Encoding, decoded: Places, base_BMV: Float[Tensor, "B M V"] | None
+    ) -> Float[Tensor, "B S D"]:
+        """CLS, visible and decoded tokens behind the decoder's blocks, in this order."""
         positions_ND = self.decoder_positions()
         seen_BSD = self.to_decoder(torch.cat((encoding.cls_BD[:, None], encoding.tokens_BKD), dim=1))
         visible_BKD = seen_BSD[:, 1:] + positions_ND[encoding.places.index_BK]
@@ -256,9 +263,19 @@ class MaskedAutoencoder(nn.Module):
             hidden_BMD = hidden_BMD + self.carry(base_BMV)
         sequence_BSD = torch.cat((seen_BSD[:, :1], visible_BKD, hidden_BMD), dim=1)
         present_BS = _joined(encoding.places, decoded)
-        out_BSD = self.decoder(sequence_BSD, present_BS=present_BS)
-        predicted_BMV = self.head(out_BSD[:, 1 + visible_BKD.shape[1] :])
-        return predicted_BMV if base_BMV is None else base_BMV + predicted_BMV
+        if not self.config.value_convolution:
+            return self.decoder(sequence_BSD, present_BS=present_BS)
+        # Here it matters which tokens are neighbours: CLS, then all patches in raster order, what is no patch last.
+        place_BS = torch.cat(
+            (torch.full_like(decoded.index_BK[:, :1], -1), encoding.places.index_BK, decoded.index_BK), dim=1
+        )
+        if present_BS is not None:
+            place_BS = place_BS.masked_fill(~present_BS, self.tokenizer.num_tokens)
+        order_BS = place_BS.argsort(dim=1, stable=True)
+        in_order_BSD = sequence_BSD.gather(1, order_BS[:, :, None].expand_as(sequence_BSD))
+        present_in_order_BS = None if present_BS is None else present_BS.gather(1, order_BS)
+        out_BSD = self.decoder(in_order_BSD, present_BS=present_in_order_BS)
+        return out_BSD.gather(1, order_BS.argsort(dim=1)[:, :, None].expand_as(out_BSD))
 
     def forward(
         self,
@@ -282,7 +299,7 @@ class MaskedAutoencoder(nn.Module):
             num_visible: how many patches of every window are visible, where that is one number and known.
             num_decoded: how many are decoded, likewise.
         """
-        visible = Places.of(self.present(valid_BPT) & ~hidden_BN, count=num_visible)
+        visible = Places.of(self.seen(valid_BPT) & ~hidden_BN, count=num_visible)
         decoded = Places.of(hidden_BN if decoded_BN is None else decoded_BN, count=num_decoded)
         base_BMV = None
         if self.config.head != "plain":

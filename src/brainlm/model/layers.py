@@ -1,4 +1,4 @@
-"""The Transformer's parts: attention, feed-forward and the pre-norm block, in plain torch.
+"""The Transformer's parts: attention, feed-forward and the block they make, in plain torch.
 
 Shapes: B batch, S tokens, D width, H heads, K keys, F features of one head. What the tokens mean is in ``tokens.py``.
 """
@@ -12,20 +12,31 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from brainlm.model.config import Stack
+
 # Called with the queries and keys (B, H, S, F) of a block, so that attention can be looked at without the S x S matrix.
 Observer = Callable[[Tensor, Tensor], None]
+
+LEAK = 0.1  # slope below zero of the LeakyReLU between two layers of a head
 
 INIT_STD = 0.02  # standard deviation of the truncated normal that weights start from (ViT, MAE)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one projection for queries, keys and values."""
+    """Multi-head self-attention with one projection for queries, keys and values.
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    ``convolution``: 0, or the length of a filter along the tokens, one a head, of the values; its result is added to
+    what attention mixes.
+    """
+
+    def __init__(self, width: int, num_heads: int, convolution: int = 0) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
+        self.filter_HL = nn.Parameter(torch.empty(num_heads, convolution)) if convolution else None
+        if self.filter_HL is not None:
+            nn.init.trunc_normal_(self.filter_HL, std=INIT_STD)
 
     def forward(
         self,
@@ -44,7 +55,19 @@ class Attention(nn.Module):
             observe(query_BHSF, key_BHSF)
         mask = None if present_BS is None else present_BS[:, None, None, :].expand(-1, -1, num_tokens, -1)
         mixed_BHSF = F.scaled_dot_product_attention(query_BHSF, key_BHSF, value_BHSF, attn_mask=mask)
+        if self.filter_HL is not None:
+            mixed_BHSF = mixed_BHSF + self._filtered(value_BHSF, present_BS)
         return self.out(mixed_BHSF.transpose(1, 2).reshape(batch, num_tokens, width))
+
+    def _filtered(
+        self, value_BHSF: Float[Tensor, "B H S F"], present_BS: Bool[Tensor, "B S"] | None
+    ) -> Float[Tensor, "B H S F"]:
+        """Neighbouring tokens' values, weighted by each head's filter; absent and beyond the ends they are 0."""
+        assert self.filter_HL is not None
+        if present_BS is not None:
+            value_BHSF = value_BHSF * present_BS[:, None, :, None]
+        weight = self.filter_HL[:, None, :, None]
+        return F.conv2d(value_BHSF, weight, padding=(weight.shape[2] // 2, 0), groups=self.num_heads)
 
 
 class FeedForward(nn.Module):
@@ -60,17 +83,16 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm Transformer block: tokens + attention(norm), then + feed-forward(norm)."""
+    """Transformer block: tokens + attention, then + feed-forward, with LayerNorm before each or after each sum."""
 
-    # Differs from the authors' 13M code: no LayerNorm after the sums, no convolution along the tokens.
-
-    def __init__(self, width: int, num_heads: int, mlp: int, dropout: float) -> None:
+    def __init__(self, stack: Stack) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, num_heads)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, mlp)
-        self.dropout = nn.Dropout(dropout)
+        self.norm_first = stack.norm == "before"
+        self.attention_norm = nn.LayerNorm(stack.width, eps=stack.norm_epsilon)
+        self.attention = Attention(stack.width, stack.num_heads, stack.value_convolution)
+        self.feed_forward_norm = nn.LayerNorm(stack.width, eps=stack.norm_epsilon)
+        self.feed_forward = FeedForward(stack.width, stack.mlp)
+        self.dropout = nn.Dropout(stack.dropout)
 
     def forward(
         self,
@@ -79,18 +101,22 @@ class Block(nn.Module):
         present_BS: Bool[Tensor, "B S"] | None = None,
         observe: Observer | None = None,
     ) -> Float[Tensor, "B S D"]:
-        attended = self.attention(self.attention_norm(tokens_BSD), present_BS=present_BS, observe=observe)
-        tokens_BSD = tokens_BSD + self.dropout(attended)
-        return tokens_BSD + self.dropout(self.feed_forward(self.feed_forward_norm(tokens_BSD)))
+        if self.norm_first:
+            attended = self.attention(self.attention_norm(tokens_BSD), present_BS=present_BS, observe=observe)
+            tokens_BSD = tokens_BSD + self.dropout(attended)
+            return tokens_BSD + self.dropout(self.feed_forward(self.feed_forward_norm(tokens_BSD)))
+        attended = self.attention(tokens_BSD, present_BS=present_BS, observe=observe)
+        tokens_BSD = self.attention_norm(tokens_BSD + self.dropout(attended))
+        return self.feed_forward_norm(tokens_BSD + self.dropout(self.feed_forward(tokens_BSD)))
 
 
 class Transformer(nn.Module):
     """A stack of blocks and a last LayerNorm."""
 
-    def __init__(self, *, width: int, depth: int, num_heads: int, mlp: int, dropout: float) -> None:
+    def __init__(self, stack: Stack) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, num_heads, mlp, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(Block(stack) for _ in range(stack.depth))
+        self.norm = nn.LayerNorm(stack.width, eps=stack.norm_epsilon)
 
     def forward(
         self,
@@ -110,6 +136,13 @@ class Transformer(nn.Module):
             observe = None if observers is None else observers.get(number)
             tokens_BSD = block(tokens_BSD, present_BS=present_BS, observe=observe)
         return self.norm(tokens_BSD)
+
+
+def prediction_head(width: int, num_values: int, num_layers: int) -> nn.Linear | nn.Sequential:
+    """From decoded tokens to the values of a patch, in one linear layer or two."""
+    if num_layers == 1:
+        return nn.Linear(width, num_values)
+    return nn.Sequential(nn.Linear(width, width // 2), nn.LeakyReLU(LEAK), nn.Linear(width // 2, num_values))
 
 
 @torch.no_grad()
