@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from brainlm.errors import CheckpointError
+from brainlm.model import checkpoint
 from brainlm.model.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -175,10 +177,17 @@ def test_settings_that_contradict_each_other_are_refused(folder):
         read_network(folder)
 
 
-@pytest.mark.parametrize("changes", [{"format_version": 2}, {"model_type": "vit_mae"}])
-def test_newer_formats_and_other_models_are_refused(folder, changes):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, r"a newer brainlm(.|\n)*format_version up to 1"),
+        ({"model_type": "bert"}, r"another kind of model(.|\n)*'brainlm', or as published(.|\n)*'bert'"),
+        ({"model_type": None}, r"another kind of model(.|\n)*None"),
+    ],
+)
+def test_newer_formats_and_other_models_are_refused(folder, changes, message):
     change_config(folder, **changes)
-    with pytest.raises(CheckpointError, match=r"another kind of model(.|\n)*'brainlm', format_version up to 1"):
+    with pytest.raises(CheckpointError, match=message):
         read_network(folder)
 
 
@@ -229,6 +238,39 @@ def test_on_a_full_disk_what_was_there_stays_and_nothing_is_left_over(folder, ma
     with pytest.raises(CheckpointError, match=r"cannot write(.|\n)*No space left(.|\n)*free space"):
         write_network(folder, make_network(seed=1))
     assert {entry.name: entry.read_bytes() for entry in folder.iterdir()} == before
+
+
+def test_what_the_disk_refuses_inside_safetensors_is_told_in_the_same_words(folder, make_network, monkeypatch):
+    before = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"cannot write(.|\n)*No space left(.|\n)*free space"):
+        write_network(folder, make_network(seed=1))
+    assert {entry.name: entry.read_bytes() for entry in folder.iterdir()} == before
+
+
+def test_weights_can_be_read_by_whom_the_other_files_can(folder):
+    modes = {entry.stat().st_mode for entry in folder.iterdir()}
+    assert len(modes) == 1
+
+
+def test_an_open_network_does_not_change_with_its_file(folder):
+    network = read_network(folder)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    size = (folder / WEIGHTS_FILE).stat().st_size
+    with (folder / WEIGHTS_FILE).open("r+b") as file:
+        file.write(b"\x00" * size)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in network.parameters())
+
+
+def test_weights_in_half_precision_become_single_precision(folder):
+    tensors = load_file(folder / WEIGHTS_FILE)
+    change_tensors(folder, **{"head.weight": tensors["head.weight"].half()})
+    assert read_network(folder).head.weight.dtype == torch.float32
 
 
 def test_a_place_that_cannot_be_written_is_an_error(make_network, tmp_path):

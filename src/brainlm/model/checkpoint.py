@@ -8,16 +8,19 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from brainlm.atomic import disk_errors, replacing
+from brainlm.atomic import disk_errors, replacing, sync
 from brainlm.errors import BrainLMError, CheckpointError, ConfigError
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.config import ModelConfig
@@ -40,7 +43,7 @@ def write_network(folder: str | Path, network: MaskedAutoencoder) -> None:
         "model": dataclasses.asdict(network.config),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(folder / WEIGHTS_FILE, save(tensors))
+    _write_tensors(folder / WEIGHTS_FILE, tensors)
     write_whole(folder / CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -52,6 +55,19 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with disk_errors(path, kind=CheckpointError), replacing(path) as file:
         file.write(content)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """``write_whole`` for tensors, straight from memory: as bytes they would be there three times (650M: 8 GB)."""
+    with disk_errors(path, kind=CheckpointError), replacing(path) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        try:
+            save_file(tensors, file.name)  # in a file of its own, readable by its owner alone, that takes this name
+        except SafetensorError as error:
+            code = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(code[1]) if code else 0, str(error)) from error
+        Path(file.name).chmod(mode)
+        sync(Path(file.name))
 
 
 def read_network(folder: str | Path) -> MaskedAutoencoder:
@@ -70,10 +86,34 @@ def read_network(folder: str | Path) -> MaskedAutoencoder:
     order = tensors.get("tokenizer.order_P")
     if order is None or order.shape != (num_parcels,) or order.dtype != torch.int64:
         raise _unfitting(folder, "tokenizer.order_P", f"int64 ({num_parcels},)", order)
-    with torch.random.fork_rng(devices=[]):  # every tensor comes from the file; the caller's generator stays as it is
-        network = MaskedAutoencoder(config, order, coordinates=coordinates)
+    network = unfilled_network(config, order, coordinates=coordinates)
     _check_tensors(folder, network.state_dict(), tensors)
-    network.load_state_dict(tensors)
+    return filled(network, tensors)
+
+
+def unfilled_network(
+    config: ModelConfig, order: Int64[Tensor, "P"], *, coordinates: Float[Tensor, "P 3"] | None = None
+) -> MaskedAutoencoder:
+    """A network whose parameters are still to come from a file: no memory for them, and no random numbers drawn (20 s
+    for the 650M). What follows from parcels and settings alone is there.
+    """
+    with torch.device("meta"):
+        return MaskedAutoencoder(config, order, coordinates=coordinates)
+
+
+def filled(network: MaskedAutoencoder, tensors: dict[str, Tensor]) -> MaskedAutoencoder:
+    """An unfilled network with ``tensors``, one for every entry of its state, ready for inference on the CPU.
+
+    They are copied (those of a safetensors file lie in the file, and would change with it) and taken out of ``tensors``
+    one by one, so that all of them are never there twice.
+    """
+    dtypes = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    copies = {
+        name: tensors.pop(name).to(dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, dtype in dtypes.items()
+    }
+    assert not tensors, sorted(tensors)
+    network.load_state_dict(copies, assign=True)
     return network.eval()
 
 
@@ -132,7 +172,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kind, version = content["model_type"], int(content["format_version"])
+        kind = content["model_type"]
+        if kind != MODEL_TYPE:
+            raise CheckpointError(
+                f"{path} belongs to another kind of model",
+                expected=f"model_type {MODEL_TYPE!r}, or as published 'brainlm_mae' (13M) or 'vit_mae' (111M, 650M)",
+                found=f"model_type {kind!r}",
+                remedy="give a run folder, a checkpoint folder, or one of the published folders",
+            )
+        version = int(content["format_version"])
         int(content["num_parcels"]), content["model"].items()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(
@@ -141,12 +189,12 @@ def _read_config(path: Path) -> dict[str, Any]:
             found=f"{type(error).__name__}: {error}",
             remedy="give a checkpoint folder that brainlm wrote",
         ) from error
-    if kind != MODEL_TYPE or version > FORMAT_VERSION:
+    if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} belongs to another kind of model",
-            expected=f"model_type {MODEL_TYPE!r}, format_version up to {FORMAT_VERSION}",
-            found=f"model_type {kind!r}, format_version {version}",
-            remedy="use a newer brainlm, or a checkpoint that brainlm wrote",
+            f"{path} was written by a newer brainlm",
+            expected=f"format_version up to {FORMAT_VERSION}",
+            found=f"format_version {version}",
+            remedy="use a newer brainlm",
         )
     return content
 
