@@ -1,13 +1,18 @@
 """A model on recordings: equal to the network on tensors, in the recording's own units, clear about what it refuses."""
 
+import dataclasses
+import logging
+
 import numpy as np
 import pytest
 import torch
 
+from brainlm.data.resampling import resampled
 from brainlm.data.scaling import TensorStatistics
 from brainlm.data.windows import spread_starts
 from brainlm.errors import ConfigError, DataError
-from brainlm.inference.brainlm import BrainLM, embed_windows
+from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.pooling import embed_windows
 from brainlm.model.autoencoder import OwnCovariance
 from brainlm.model.masks import Mask, hide
 
@@ -226,7 +231,7 @@ def test_a_parcel_without_signal_has_no_forecast(model, store):
 def test_what_cannot_be_forecast_is_an_error(model, make_model, store):
     with pytest.raises(ConfigError, match=r"horizon of at least 1(.|\n)*horizon 0"):
         model.forecast(store[0], horizon=0)
-    with pytest.raises(ConfigError, match=r"more than one patch(.|\n)*windows of 10 points in patches of 10"):
+    with pytest.raises(ConfigError, match=r"more than one patch(.|\n)*windows of 1 patches"):
         make_model(num_timepoints=10).forecast(store[0])
 
 
@@ -326,3 +331,68 @@ def test_hiding_follows_the_masks_of_the_model_room(model, store):
 def test_moving_a_model_gives_the_model(model):
     assert model.to("cpu") is model
     assert model.device == torch.device("cpu")
+
+
+# ---- what the model was trained on is compared with what it is given
+
+
+@pytest.fixture
+def slow_model(model) -> BrainLM:
+    """The model as if it had been trained on recordings of 1 s; the store's have 2 s."""
+    return BrainLM(model.network, model.scaler, model.parcels, {"data": {"atlas": "synthetic", "tr_s": [1.0]}})
+
+
+@VERBS
+def test_another_repetition_time_is_refused_or_resampled(slow_model, store, verb):
+    with pytest.raises(DataError, match=r"sub-0001(.|\n)*1 s, give or take 15 %(.|\n)*2 s(.|\n)*resample=True"):
+        getattr(slow_model, verb)(store[0])
+    found = getattr(slow_model, verb)(store[0], resample=True)
+    expected = getattr(slow_model, verb)(resampled(store[0], 1.0))
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(found, expected)
+        return
+    for name, value in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), value)
+
+
+def test_what_is_resampled_comes_back_on_the_models_repetition_time(slow_model, store):
+    recording = store[0]
+    assert slow_model.reconstruct(recording, resample=True).signal.shape == (2 * recording.num_timepoints - 1, 10)
+
+
+@VERBS
+def test_a_model_that_does_not_say_its_repetition_time_takes_any(model, make_recording, verb):
+    assert model.tr_s is None
+    getattr(model, verb)(make_recording(0, tr=17.0))
+
+
+def test_several_trained_repetition_times_are_resampled_to_the_one_in_the_middle(model):
+    several = BrainLM(model.network, model.scaler, model.parcels, {"data": {"tr_s": [0.72, 2.0, 1.0]}})
+    assert several.tr_s == 1.0
+    assert several.trained_tr_s == [0.72, 2.0, 1.0]
+
+
+@VERBS
+def test_an_unusual_amplitude_is_a_warning_that_names_the_recording(model, store, verb, caplog):
+    with caplog.at_level(logging.WARNING):
+        getattr(model, verb)(store[0])
+    assert not caplog.records
+    scaler = dataclasses.replace(model.scaler, iqr_P=model.scaler.iqr_P * 50)
+    quiet = BrainLM(model.network, scaler, model.parcels, model.provenance)
+    with caplog.at_level(logging.WARNING):
+        getattr(quiet, verb)(store[0])
+    (record,) = caplog.records
+    assert "sub-0001" in record.getMessage()
+    assert "times as large as the model's input should be" in record.getMessage()
+
+
+def test_a_scaler_can_be_fitted_again_on_other_recordings(make_model, store):
+    model = make_model()
+    before = model.scaler
+    assert model.fit_scaler([store[0], store[3]]) is model
+    assert not np.array_equal(model.scaler.iqr_P, before.iqr_P)
+    assert (model.scaler.kind, model.scaler.divisor) == (before.kind, before.divisor)
+    assert model.fit_scaler(store).scaler.fitted
+    np.testing.assert_array_equal(model.scaler.iqr_P, before.iqr_P)
+    zscore = make_model("zscore").fit_scaler(store)
+    assert zscore.scaler.kind == "zscore"

@@ -1,12 +1,13 @@
 """A trained model that takes recordings: embed, reconstruct, forecast, and see where it looks.
 
-Everything is deterministic: nothing is masked unless asked, and masks come from a seed. The same on batches of tensors
-is ``network`` (``model/autoencoder.py``) with ``scaler`` in front.
+Everything is deterministic: nothing is masked unless asked, and masks come from a seed. What the input must be like
+comes from the checkpoint and is checked (``checks.py``). The same on batches of tensors is ``network``
+(``model/autoencoder.py``) with ``scaler`` in front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,22 @@ from torch import Tensor
 
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
+from brainlm.data.resampling import resampled
 from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics
-from brainlm.data.windows import mix_seed, spread_starts
+from brainlm.data.store import Store
+from brainlm.data.windows import cut_windows, mix_seed, spread_starts
 from brainlm.errors import ConfigError, DataError
+from brainlm.inference.card import write_card
+from brainlm.inference.checks import amplitudes, check_same_parcels, check_tr, is_trained_tr, warn_of_amplitude
 from brainlm.inference.folder import Checkpoint, locate, read_checkpoint, write_checkpoint
+from brainlm.inference.pooling import between_parcels, embed_windows, parcel_share
+from brainlm.inference.released import released_checkpoint
 from brainlm.inference.results import Attention, Embedding, Reconstruction
-from brainlm.model.attention import ClsWatch, cls_attention, parcel_attention
-from brainlm.model.autoencoder import MaskedAutoencoder, OwnCovariance, Places
+from brainlm.model.attention import ParcelWatch
+from brainlm.model.autoencoder import MaskedAutoencoder, OwnCovariance
 from brainlm.model.config import ModelConfig
 from brainlm.model.masks import Mask, MaskKind, hide
+from brainlm.model.official import read_official
 
 WINDOWS_AT_ONCE = 16  # windows of one recording that go through the network together
 
@@ -38,26 +46,65 @@ class BrainLM:
     """
 
     def __init__(
-        self, network: MaskedAutoencoder, scaler: Scaler, parcels: Parcels, provenance: Mapping[str, Any] | None = None
+        self,
+        network: MaskedAutoencoder,
+        scaler: Scaler,
+        parcels: Parcels,
+        provenance: Mapping[str, Any] | None = None,
+        evaluation: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network.eval()
         self.scaler = scaler
         self.parcels = parcels
         self.provenance = dict(provenance or {})
+        self.evaluation = evaluation
 
     @classmethod
-    def from_pretrained(cls, path_or_id: str | Path) -> BrainLM:
-        """The model of a run folder, a checkpoint folder or a Hugging Face Hub id.
+    def from_pretrained(
+        cls, path_or_id: str | Path, *, subfolder: str | None = None, parcels: Parcels | None = None
+    ) -> BrainLM:
+        """The model of a run folder, a checkpoint folder, a published folder or a Hugging Face Hub id.
+
+        The published weights (old_13M, vitmae_111M, vitmae_650M) come without scaling statistics: call ``fit_scaler``.
+
+        Args:
+            path_or_id: such as ``runs/13m`` or ``vandijklab/brainlm``.
+            subfolder: where in it the checkpoint is, such as ``old_13M``.
+            parcels: of weights in a published layout that belong to another atlas than A424.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        checkpoint = read_checkpoint(locate(path_or_id))
-        return cls(checkpoint.network, checkpoint.scaler, checkpoint.parcels, checkpoint.provenance)
+        folder = locate(path_or_id, subfolder=subfolder)
+        official = read_official(folder)
+        if official is None and parcels is not None:
+            raise ConfigError("parcels are only for weights in a published layout", found=f"{folder} has its own")
+        found = read_checkpoint(folder) if official is None else released_checkpoint(official, parcels=parcels)
+        return cls(found.network, found.scaler, found.parcels, found.provenance, found.evaluation)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write a checkpoint folder that ``from_pretrained`` opens on any machine."""
-        write_checkpoint(folder, Checkpoint(self.network, self.scaler, self.parcels, self.provenance))
+        """Write a checkpoint folder that ``from_pretrained`` opens on any machine, with a model card.
+
+        Raises:
+            CheckpointError: the disk is full or the place cannot be written.
+        """
+        checkpoint = Checkpoint(self.network, self.scaler, self.parcels, self.provenance, self.evaluation)
+        write_checkpoint(folder, checkpoint)
+        write_card(Path(folder), checkpoint)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        commit_message: str | None = None,
+        license: str | None = None,
+    ) -> str:
+        """Upload the model with its card to the Hugging Face Hub; returns its address. See ``hub.push_to_hub``."""
+        from brainlm.inference.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, private=private, token=token, commit_message=commit_message, license=license)
 
     @property
     def config(self) -> ModelConfig:
@@ -74,6 +121,47 @@ class BrainLM:
         self.network.to(device)
         return self
 
+    @property
+    def trained_tr_s(self) -> list[float]:
+        """The repetition times (s) of the recordings that the model was trained on; empty when not recorded."""
+        return [float(tr) for tr in self.provenance.get("data", {}).get("tr_s", ())]
+
+    @property
+    def tr_s(self) -> float | None:
+        """The repetition time (s) that recordings are resampled to on request; None when not recorded."""
+        return float(np.median(self.trained_tr_s)) if self.trained_tr_s else None
+
+    def fit_scaler(self, cohort: Store | Sequence[Recording]) -> BrainLM:
+        """Fit the scaler on the recordings at hand; returns the model itself.
+
+        Needed for the published weights, whose statistics nobody has. Leave test recordings out of the cohort.
+
+        Raises:
+            DataError: no recordings, other parcels than the model's, or no parcel varies.
+        """
+        kind, divisor = self.scaler.kind, self.scaler.divisor
+        if isinstance(cohort, Store):
+            self.check_store(cohort)
+            self.scaler = Scaler.fit(cohort, kind, allow_any_split=True, divisor=divisor)
+            return self
+        for recording in cohort:
+            self.check_parcels(recording.num_parcels, what=f"recording {recording.name}")
+        self.scaler = Scaler.fit_recordings([recording.bold for recording in cohort], kind, divisor=divisor)
+        return self
+
+    def prepare(self, recording: Recording, *, resample: bool = False) -> Recording:
+        """The recording as the weights expect it, resampled if its repetition time is too far from theirs and if asked.
+
+        Raises:
+            DataError: other parcels than the model's, or a repetition time far from the trained ones.
+        """
+        what = f"recording {recording.name}"
+        self.check_parcels(recording.num_parcels, what=what)
+        if resample and self.tr_s is not None and not is_trained_tr(recording.tr, self.trained_tr_s):
+            return resampled(recording, self.tr_s)
+        check_tr(recording.tr, self.trained_tr_s, what=what)
+        return recording
+
     def scale(self, recording: Recording, starts: Int64[np.ndarray, "W"]) -> ScaledBatch:
         """The windows of a recording at these first time points, in the model's units and on its device.
 
@@ -81,14 +169,18 @@ class BrainLM:
 
         Raises:
             DataError: the recording has other parcels than the model.
+            ConfigError: the scaler was never fitted.
         """
         self.check_parcels(recording.num_parcels, what=f"recording {recording.name}")
-        length = self.config.num_timepoints
-        padded_TP = np.full((max(recording.num_timepoints, int(starts.max()) + length), recording.num_parcels), np.nan)
-        padded_TP[: recording.num_timepoints] = recording.bold
-        raw_WTP = np.stack([padded_TP[start : start + length] for start in starts]).astype(np.float32)
-        raw_WPT = torch.from_numpy(raw_WTP).to(self.device).transpose(1, 2)
-        return self.scaler.apply(raw_WPT, _repeated(self._statistics(recording), len(starts)))
+        raw_WPT = cut_windows(recording.bold, starts, self.config.num_timepoints).to(self.device)
+        return self.scaler.apply(raw_WPT, self._statistics(recording).repeated(len(starts)))
+
+    def _windows(self, recording: Recording) -> _ScaledWindows:
+        """As many windows of a prepared recording as fit without overlap, scaled, their amplitude looked at."""
+        starts = spread_starts(recording.num_timepoints, self.config.num_timepoints)
+        scaled = self.scale(recording, starts)
+        warn_of_amplitude(float(amplitudes(scaled).median()), self.scaler, what=f"recording {recording.name}")
+        return _ScaledWindows(starts, scaled.signal_BPT, scaled.valid_BPT)
 
     def check_parcels(self, num_parcels: int, *, what: str) -> None:
         """Raise DataError unless ``what`` has the model's number of parcels."""
@@ -99,6 +191,11 @@ class BrainLM:
                 found=f"{num_parcels} parcels",
                 remedy="parcellate with the model's atlas; its parcels.tsv says which",
             )
+
+    def check_store(self, store: Store) -> None:
+        """Raise DataError or AtlasError unless the store has the model's parcels in the model's order."""
+        self.check_parcels(store.num_parcels, what=f"the store {store.path}")
+        check_same_parcels(store.parcels, self.parcels, what=f"the store {store.path}")
 
     def _statistics(self, recording: Recording) -> TensorStatistics:
         return TensorStatistics.of(recording.bold).to(self.device)
@@ -120,18 +217,19 @@ class BrainLM:
         return OwnCovariance.of(outside, num_parcels=len(self.parcels))
 
     @torch.no_grad()
-    def embed(self, recording: Recording) -> Embedding:
+    def embed(self, recording: Recording, *, resample: bool = False) -> Embedding:
         """The recording as vectors, from as many windows as fit without overlap; see ``Embedding``.
 
+        Args:
+            recording: of the model's parcels.
+            resample: bring it to the model's repetition time if its own is too far from it.
+
         Raises:
-            DataError: the recording has other parcels than the model.
+            DataError: other parcels than the model's, or another repetition time.
+            ConfigError: the scaler was never fitted.
         """
-        starts = spread_starts(recording.num_timepoints, self.config.num_timepoints)
-        scaled = self.scale(recording, starts)
-        parts = [
-            embed_windows(self.network, scaled.signal_BPT[part], scaled.valid_BPT[part])
-            for part in _slices(len(starts))
-        ]
+        windows = self._windows(self.prepare(recording, resample=resample))
+        parts = [embed_windows(self.network, *windows.part(part)) for part in windows.slices]
         return Embedding(
             cls=torch.cat([part.cls_BD for part in parts]).mean(dim=0).cpu().numpy(),
             mean=torch.cat([part.mean_BD for part in parts]).mean(dim=0).cpu().numpy(),
@@ -141,7 +239,13 @@ class BrainLM:
 
     @torch.no_grad()
     def reconstruct(
-        self, recording: Recording, *, mask: MaskKind = "random", ratio: float | int = 0.75, seed: int = 0
+        self,
+        recording: Recording,
+        *,
+        mask: MaskKind = "random",
+        ratio: float | int = 0.75,
+        seed: int = 0,
+        resample: bool = False,
     ) -> Reconstruction:
         """Hide parts of a recording and predict them back.
 
@@ -150,25 +254,24 @@ class BrainLM:
             mask: what is hidden in each window.
             ratio: the share hidden, or for ``future`` the number of patches.
             seed: of the masks.
+            resample: as in ``embed``; what comes back is then on that repetition time, too.
 
         Raises:
-            DataError: other parcels than the model's.
-            ConfigError: a mask that cannot be made.
+            DataError: other parcels than the model's, or another repetition time.
+            ConfigError: a mask that cannot be made, or the scaler was never fitted.
         """
-        starts = spread_starts(recording.num_timepoints, self.config.num_timepoints)
-        scaled = self.scale(recording, starts)
+        recording = self.prepare(recording, resample=resample)
+        scaled = self._windows(recording)
+        starts = scaled.starts
         seeds_W = torch.from_numpy(mix_seed(seed, starts).view(np.int64)).to(self.device)
         hidden_WN = hide((Mask(mask, ratio),), seeds_W, self.network.present_grid(scaled.valid_BPT)).flatten(1)
         own = self.own_covariance(recording, starts, before_only=mask == "future")
         predicted_WPT = torch.cat(
             [
                 self.network.reconstruct(
-                    scaled.signal_BPT[part],
-                    scaled.valid_BPT[part],
-                    hidden_WN[part],
-                    own=None if own is None else own.part(part),
+                    *scaled.part(part), hidden_WN[part], own=None if own is None else own.part(part)
                 )
-                for part in _slices(len(starts))
+                for part in scaled.slices
             ]
         )
         hidden_WPT = self.network.tokenizer.expand(hidden_WN) & scaled.valid_BPT
@@ -186,27 +289,35 @@ class BrainLM:
         )
 
     @torch.no_grad()
-    def forecast(self, recording: Recording, *, horizon: int = 20) -> Float32[np.ndarray, "horizon P"]:
+    def forecast(
+        self, recording: Recording, *, horizon: int = 20, resample: bool = False
+    ) -> Float32[np.ndarray, "horizon P"]:
         """The ``horizon`` time points after the recording's end, in its own units; NaN for parcels without signal.
 
         The model sees the last points that fit into its window beside one hidden patch and predicts that patch; longer
         horizons go on from its own predictions, patch by patch.
 
+        Args:
+            recording: of the model's parcels.
+            horizon: time points to predict.
+            resample: as in ``embed``; the prediction is then on that repetition time, too.
+
         Raises:
-            DataError: other parcels than the model's.
-            ConfigError: the horizon is not positive, or the model's windows are a single patch.
+            DataError: other parcels than the model's, or another repetition time.
+            ConfigError: the horizon is not positive, the model's windows are a single patch, or its scaler was never
+                fitted.
         """
-        step, length = self.config.timepoints_per_patch, self.config.num_timepoints
-        if horizon < 1 or length == step:
+        if horizon < 1 or self.config.num_temporal_patches == 1:
             raise ConfigError(
                 "nothing can be forecast",
                 expected="a horizon of at least 1 and a model with more than one patch in time",
-                found=f"horizon {horizon}, windows of {length} points in patches of {step}",
+                found=f"horizon {horizon}, windows of {self.config.num_temporal_patches} patches",
             )
+        recording = self.prepare(recording, resample=resample)
         statistics = self._statistics(recording)
         raw_1PT = torch.from_numpy(recording.bold).T[None].to(self.device)
-        self.check_parcels(recording.num_parcels, what=f"recording {recording.name}")
         scaled = self.scaler.apply(raw_1PT, statistics)
+        warn_of_amplitude(float(amplitudes(scaled)), self.scaler, what=f"recording {recording.name}")
         present_P1 = scaled.valid_BPT[0].any(dim=1, keepdim=True)
         own = None
         if self.config.own_covariance_points:
@@ -221,7 +332,7 @@ class BrainLM:
 
     def _next_patch(self, known_PT: Tensor, present_P1: Tensor, own: OwnCovariance | None) -> Float[Tensor, "P step"]:
         """The patch that follows ``known_PT`` (scaled); what lies before a short past is not valid."""
-        step, length = self.config.timepoints_per_patch, self.config.num_timepoints
+        step, length = self.config.last_patch, self.config.num_timepoints
         past_PT = known_PT[:, -(length - step) :]
         signal_PT = past_PT.new_zeros(past_PT.shape[0], length)
         signal_PT[:, length - step - past_PT.shape[1] : length - step] = past_PT
@@ -232,87 +343,42 @@ class BrainLM:
         return self.network.reconstruct(signal_PT[None], valid_PT[None], hidden_1N, own=own)[0, :, -step:]
 
     @torch.no_grad()
-    def attention(self, recording: Recording, *, layer: int = -1) -> Attention:
+    def attention(self, recording: Recording, *, layer: int = -1, resample: bool = False) -> Attention:
         """Where one encoder block looks, the last by default; see ``Attention``.
 
         Raises:
-            DataError: other parcels than the model's.
-            ConfigError: there is no such block.
+            DataError: other parcels than the model's, or another repetition time.
+            ConfigError: there is no such block, or the scaler was never fitted.
         """
-        starts = spread_starts(recording.num_timepoints, self.config.num_timepoints)
-        scaled = self.scale(recording, starts)
+        windows = self._windows(self.prepare(recording, resample=resample))
         cls_WP, parcels_WPP = [], []
-        for part in _slices(len(starts)):
-            windows = scaled.signal_BPT[part], scaled.valid_BPT[part]
-            cls_WP.append(parcel_share(self.network, cls_attention(self.network, *windows, layer=layer).mean(dim=1)))
-            parcels_WPP.append(_between_parcels(self.network, parcel_attention(self.network, *windows, layer=layer)))
+        for part in windows.slices:
+            signal_BPT, valid_BPT = windows.part(part)
+            watch = ParcelWatch(self.network, valid_BPT, layer=layer)
+            self.network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
+            cls_WP.append(parcel_share(self.network, watch.attention_BHN.mean(dim=1)))
+            parcels_WPP.append(between_parcels(self.network, watch.parcels_BRR))
         return Attention(
             cls=torch.cat(cls_WP).mean(dim=0).cpu().numpy(), parcels=torch.cat(parcels_WPP).mean(dim=0).cpu().numpy()
         )
 
 
 @dataclass(frozen=True, eq=False)
-class WindowEmbedding:
-    """A batch of windows as vectors, float32: CLS, the mean over patches, and each parcel's mean over time (NaN where
-    it has no signal).
-    """
+class _ScaledWindows:
+    """The scaled windows of one recording and where they start, to be gone through a few at a time."""
 
-    cls_BD: Float32[Tensor, "B D"]
-    mean_BD: Float32[Tensor, "B D"]
-    parcels_BPD: Float32[Tensor, "B P D"]
+    starts: Int64[np.ndarray, "W"]
+    signal_BPT: Float32[Tensor, "W P T"]
+    valid_BPT: Bool[Tensor, "W P T"]
 
+    @property
+    def slices(self) -> list[slice]:
+        """Which go through the network together."""
+        return [slice(first, first + WINDOWS_AT_ONCE) for first in range(0, len(self.starts), WINDOWS_AT_ONCE)]
 
-@torch.no_grad()
-def embed_windows(
-    network: MaskedAutoencoder,
-    signal_BPT: Float[Tensor, "B P T"],
-    valid_BPT: Bool[Tensor, "B P T"],
-    *,
-    watch: ClsWatch | None = None,
-) -> WindowEmbedding:
-    """Scaled windows as vectors, with nothing masked; ``watch`` sees where CLS looks on the way."""
-    # Differs from the authors' code, where 75 % of the tokens are hidden at random also when embedding.
-    tokenizer = network.tokenizer
-    present_BN = network.present(valid_BPT)
-    if watch is None:
-        encoding = network.encode(signal_BPT, visible=Places.of(present_BN))
-    else:
-        encoding = network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
-    tokens_BKD = encoding.tokens_BKD.float()
-    index_BKD = encoding.places.index_BK[:, :, None].expand_as(tokens_BKD)
-    tokens_BND = tokens_BKD.new_zeros(*present_BN.shape, tokens_BKD.shape[2]).scatter(1, index_BKD, tokens_BKD)
-    tokens_BND = tokens_BND * present_BN[:, :, None]
-    grid = (tokenizer.num_rows, tokenizer.num_columns)
-    count_BR = present_BN.unflatten(1, grid).sum(dim=2)
-    rows_BRD = tokens_BND.unflatten(1, grid).sum(dim=2) / count_BR[:, :, None]
-    parcels_BPD = rows_BRD[:, tokenizer.rows_of_parcels()]
-    return WindowEmbedding(
-        cls_BD=encoding.cls_BD.float(),
-        mean_BD=tokens_BND.sum(dim=1) / present_BN.sum(dim=1, keepdim=True),
-        parcels_BPD=parcels_BPD.masked_fill(~valid_BPT.any(dim=2)[:, :, None], torch.nan),
-    )
-
-
-def parcel_share(network: MaskedAutoencoder, attention_BN: Float[Tensor, "B N"]) -> Float[Tensor, "B P"]:
-    """Attention to patches, summed over time and shared equally among the parcels of each patch."""
-    tokenizer = network.tokenizer
-    rows = tokenizer.rows_of_parcels()
-    by_row_BR = attention_BN.unflatten(1, (tokenizer.num_rows, tokenizer.num_columns)).sum(dim=2)
-    return (by_row_BR / torch.bincount(rows, minlength=tokenizer.num_rows))[:, rows]
-
-
-def _between_parcels(network: MaskedAutoencoder, attention_BRR: Float[Tensor, "B R R"]) -> Float[Tensor, "B P P"]:
-    rows = network.tokenizer.rows_of_parcels()
-    shared_BRR = attention_BRR / torch.bincount(rows, minlength=network.tokenizer.num_rows)
-    return shared_BRR[:, rows][:, :, rows]
-
-
-def _slices(count: int) -> list[slice]:
-    return [slice(first, first + WINDOWS_AT_ONCE) for first in range(0, count, WINDOWS_AT_ONCE)]
-
-
-def _repeated(statistics: TensorStatistics, count: int) -> TensorStatistics:
-    return TensorStatistics(*(part.expand(count, -1) for part in (statistics.median, statistics.mean, statistics.std)))
+    def part(self, windows: slice) -> tuple[Tensor, Tensor]:
+        """Signal and validity of some of them."""
+        return self.signal_BPT[windows], self.valid_BPT[windows]
 
 
 def _laid_out(

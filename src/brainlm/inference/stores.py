@@ -12,13 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
+from torch import Tensor
 
 from brainlm.atomic import disk_errors, replacing
+from brainlm.data.recording import recording_name
+from brainlm.data.shards import KEY_COLUMNS
 from brainlm.data.store import Store
-from brainlm.data.windows import Windows
 from brainlm.errors import ConfigError
-from brainlm.inference.brainlm import BrainLM, embed_windows, parcel_share
+from brainlm.inference.batching import RecordingWindows, scaled_windows
+from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.checks import amplitudes, check_tr, warn_of_amplitude
+from brainlm.inference.pooling import WindowEmbedding, embed_windows, parcel_share
 from brainlm.model.attention import ClsWatch
 
 EMBEDDINGS_FILE = "embeddings.parquet"
@@ -42,38 +47,75 @@ class StoreEmbeddings:
 
 @torch.no_grad()
 def embed_store(
-    model: BrainLM, store: Store, *, batch_size: int = 32, on_progress: Callable[[int, int], None] | None = None
+    model: BrainLM,
+    store: Store,
+    *,
+    batch_size: int = 32,
+    resample: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> StoreEmbeddings:
     """Embed every recording of ``store``: the mean over as many windows as fit without overlap.
 
     Recordings shorter than a window are one window whose rest is not valid. Nothing is masked.
 
+    Args:
+        model: its scaler must be fitted.
+        store: of the model's parcels.
+        batch_size: windows at a time; changes no result.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
+        on_progress: called with recordings done and of how many.
+
     Raises:
-        DataError: the store has other parcels than the model.
+        DataError: the store has other parcels than the model, or a recording another repetition time.
+        ConfigError: the scaler was never fitted.
     """
-    model.check_parcels(store.num_parcels, what=f"the store {store.path}")
-    windows = Windows(store, model.config.num_timepoints, pad_short=True)
-    fixed = windows.fixed()
-    sums = {"cls": torch.zeros(len(store), model.config.encoder_width, dtype=torch.float64)}
-    sums["mean"] = torch.zeros_like(sums["cls"])
-    attention_NP = torch.zeros(len(store), store.num_parcels, dtype=torch.float64)
-    counts_N = torch.from_numpy(np.bincount(fixed.recording, minlength=len(store)))
-    for first in range(0, len(fixed), batch_size):
-        part = slice(first, first + batch_size)
-        batch = windows.batch(fixed.recording[part], fixed.start[part])
-        scaled = model.scaler.apply(batch.raw_BPT.to(model.device), batch.statistics.to(model.device))
-        watch = ClsWatch(model.network, scaled.valid_BPT)
-        embedding = embed_windows(model.network, scaled.signal_BPT, scaled.valid_BPT, watch=watch)
-        sums["cls"].index_add_(0, batch.recording_B, embedding.cls_BD.cpu().double())
-        sums["mean"].index_add_(0, batch.recording_B, embedding.mean_BD.cpu().double())
-        attention_BP = parcel_share(model.network, watch.attention_BHN.mean(dim=1))
-        attention_NP.index_add_(0, batch.recording_B, attention_BP.cpu().double())
+    model.check_store(store)
+    if not resample:
+        for recording, tr in enumerate(store.metadata["tr"]):
+            check_tr(float(tr), model.trained_tr_s, what=f"recording {recording + 1} of {store.path}")
+    sums = _Sums(len(store), store.num_parcels, model.config.encoder_width)
+    for batch in scaled_windows(model, store, batch_size, resample=resample):
+        watch = ClsWatch(model.network, batch.valid_BPT)
+        embedding = embed_windows(model.network, batch.signal_BPT, batch.valid_BPT, watch=watch)
+        sums.add(batch, embedding, parcel_share(model.network, watch.attention_BHN.mean(dim=1)))
         if on_progress is not None:
-            on_progress(min(first + batch_size, len(fixed)), len(fixed))
+            on_progress(int(batch.recording_B[-1]) + 1, len(store))
+    _warn_of_amplitudes(sums.means("amplitude")[:, 0], model, store)
     table = store.metadata
-    for name, total_ND in sums.items():
-        table[name] = list((total_ND / counts_N[:, None]).float().numpy())
-    return StoreEmbeddings(table, (attention_NP / counts_N[:, None]).mean(dim=0).float().numpy())
+    for name in ("cls", "mean"):
+        table[name] = list(sums.means(name).float().numpy())
+    return StoreEmbeddings(table, sums.means("attention").mean(dim=0).float().numpy())
+
+
+class _Sums:
+    """What is averaged over the windows of each recording, in double precision."""
+
+    def __init__(self, num_recordings: int, num_parcels: int, width: int) -> None:
+        widths = {"cls": width, "mean": width, "attention": num_parcels, "amplitude": 1}
+        self._sums = {name: torch.zeros(num_recordings, wide, dtype=torch.float64) for name, wide in widths.items()}
+        self._counts_N = torch.zeros(num_recordings, dtype=torch.float64)
+
+    def add(self, batch: RecordingWindows, embedding: WindowEmbedding, attention_BP: Tensor) -> None:
+        amplitude_B1 = amplitudes(batch)[:, None]
+        parts = {
+            "cls": embedding.cls_BD, "mean": embedding.mean_BD, "attention": attention_BP, "amplitude": amplitude_B1
+        }  # fmt: skip
+        for name, values in parts.items():
+            self._sums[name].index_add_(0, batch.recording_B, values.cpu().double())
+        self._counts_N.index_add_(0, batch.recording_B, torch.ones(len(batch.recording_B), dtype=torch.float64))
+
+    def means(self, name: str) -> Float64[Tensor, "N D"]:
+        return self._sums[name] / self._counts_N[:, None]
+
+
+def _warn_of_amplitudes(amplitude_N: Float64[Tensor, "N"], model: BrainLM, store: Store) -> None:
+    """Warn of the store as a whole if it is far from what the weights expect, else of its worst recording."""
+    middle = float(amplitude_N.median())
+    worst = int((amplitude_N / middle).log().abs().argmax()) if middle > 0 else 0
+    warn_of_amplitude(middle, model.scaler, what=f"the store {store.path}")
+    if len(store) > 1:
+        name = recording_name(*(str(store.metadata.iloc[worst][key]) for key in KEY_COLUMNS))
+        warn_of_amplitude(float(amplitude_N[worst]), model.scaler, what=f"recording {name}")
 
 
 def write_embeddings(embeddings: StoreEmbeddings, folder: Path, *, overwrite: bool = False) -> Path:
