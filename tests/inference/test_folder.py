@@ -1,5 +1,6 @@
 """A checkpoint folder is enough on its own; what is missing or does not belong is named."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -8,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError, CheckpointError
-from brainlm.inference import folder as folders
+from brainlm.inference import download
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.folder import (
+    EVALUATION_FILE,
     FILES,
     PARCELS_FILE,
     PROVENANCE_FILE,
@@ -135,9 +136,9 @@ def test_a_folder_that_is_no_checkpoint_says_what_it_holds(tmp_path):
         BrainLM.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "./a/b", "/a/b", "a/b/c", "~/model"])
+@pytest.mark.parametrize("name", ["nowhere", "./a/b", "/a/b", "a/b/c/d", "~/model"])
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(name, monkeypatch):
-    monkeypatch.setattr(folders, "snapshot_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("asked the Hub"))
     with pytest.raises(CheckpointError, match=r"no checkpoint at(.|\n)*nothing of that name(.|\n)*check the path"):
         locate(name)
 
@@ -148,23 +149,54 @@ def test_a_file_is_no_checkpoint(tmp_path):
         locate(tmp_path / "model.bin")
 
 
-def test_a_hub_name_is_fetched_with_the_checkpoints_files_only(folder, monkeypatch):
+def test_a_hub_name_is_fetched(folder, monkeypatch):
     asked = []
-
-    def fetch(name: str, *, allow_patterns: list[str]) -> str:
-        asked.append((name, allow_patterns))
-        return str(folder)
-
-    monkeypatch.setattr(folders, "snapshot_download", fetch)
-    assert locate("lab/model") == Path(folder)
-    assert asked == [("lab/model", list(FILES))]
+    monkeypatch.setattr(download, "fetch", lambda named: asked.append(str(named)) or folder)
+    assert locate("lab/model") == locate("lab/model", subfolder="last") == folder
+    assert asked == ["lab/model", "lab/model/last"]
     assert len(BrainLM.from_pretrained("lab/model").parcels) == 10
 
 
-def test_a_hub_name_that_cannot_be_had_is_an_error(monkeypatch):
-    def fetch(*_, **__):
-        raise LocalEntryNotFoundError("no connection\nand more")
+def test_a_folder_of_that_name_is_preferred_to_the_hub(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("asked the Hub"))
+    monkeypatch.chdir(tmp_path)
+    assert locate("written") == Path("written")
+    shutil.copytree(folder, tmp_path / "lab" / "model" / "last")
+    assert locate("lab/model/last") == locate("lab/model", subfolder="last") == Path("lab/model/last")
 
-    monkeypatch.setattr(folders, "snapshot_download", fetch)
-    with pytest.raises(CheckpointError, match=r"lab/model is neither(.|\n)*no connection\n(.|\n)*check the spelling"):
-        locate("lab/model")
+
+def test_a_subfolder_that_is_not_here_is_told_with_those_that_are(folder):
+    shutil.copytree(folder, folder / "last")
+    with pytest.raises(CheckpointError, match=r"written has no folder first(.|\n)*found: +last\n(.|\n)*written/last"):
+        locate(folder, subfolder="first")
+    with pytest.raises(CheckpointError, match=r"has no folder first(.|\n)*none that does"):
+        locate(folder / "last", subfolder="first")
+
+
+def test_a_folder_of_several_checkpoints_names_them(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "runs" / "a")
+    shutil.copytree(folder, tmp_path / "runs" / "b")
+    with pytest.raises(CheckpointError, match=r"runs is not a checkpoint itself(.|\n)*found: +a, b\n(.|\n)*runs/a"):
+        locate(tmp_path / "runs")
+
+
+def test_scores_are_carried_along(model, tmp_path):
+    scores = {"format_version": 1, "conditions": [{"label": "zufällig 75 %"}]}
+    checkpoint = Checkpoint(model.network, model.scaler, model.parcels, model.provenance, scores)
+    write_checkpoint(tmp_path, checkpoint)
+    assert read_checkpoint(tmp_path).evaluation == scores
+    write_checkpoint(tmp_path, dataclasses.replace(checkpoint, evaluation=None))
+    assert read_checkpoint(tmp_path).evaluation == scores  # of the run; nobody asked to remove it
+
+
+def test_without_scores_there_are_none(folder):
+    assert read_checkpoint(folder).evaluation is None
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_damaged_scores_are_an_error_that_says_what_to_do(folder, content):
+    (folder / EVALUATION_FILE).write_text(content)
+    with pytest.raises(
+        CheckpointError, match=r"evaluation\.json cannot be read(.|\n)*remove it, or run `brainlm evaluate`"
+    ):
+        read_checkpoint(folder)

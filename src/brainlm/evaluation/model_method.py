@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,13 @@ from brainlm.baselines.predictor import ANY_MASK, MaskedBatch
 from brainlm.data.store import Store
 from brainlm.errors import DataError
 from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.disclosure import seen_in_training
 from brainlm.model.autoencoder import OwnCovariance
 from brainlm.model.masks import Mask, hide
 
 MOST_NAMED = 5  # subjects named in a message
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +57,14 @@ class PatchHider:
 
 
 def refuse_seen_subjects(model: BrainLM, store: Store) -> None:
-    """Raise DataError if the model was trained on any subject of ``store``."""
-    seen = set(model.provenance.get("data", {}).get("training_subjects", ()))
-    both = sorted(seen & set(store.metadata["subject"].astype(str)))
+    """Raise DataError if the model was trained on any subject of ``store``.
+
+    A model from the Hub knows its training subjects by their hashes only. One that does not say whom it was trained on
+    cannot be checked; a warning says so.
+    """
+    both = seen_in_training(model.provenance, store.metadata["subject"].astype(str))
+    if both is None:
+        logger.warning("the model does not say whom it was trained on: make sure that nobody of %s is", store.path)
     if both:
         raise DataError(
             "the model was trained on subjects it would be judged on",

@@ -1,25 +1,23 @@
 """The checkpoint folder: everything a model needs on another machine, and nothing that can run code.
 
 ``config.json`` and ``model.safetensors`` are the network's (``model/checkpoint.py``); beside them stand
-``scaler.safetensors``, ``parcels.tsv`` and ``provenance.json``.
+``scaler.safetensors``, ``parcels.tsv`` and ``provenance.json``, and where the model was judged ``evaluation.json``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import safe_open
 from safetensors.torch import save
 
 from brainlm.atomic import disk_errors
 from brainlm.data.parcels import Parcels
-from brainlm.data.scaling import Scaler, ScalerKind
+from brainlm.data.scaling import Scaler
 from brainlm.errors import BrainLMError, CheckpointError
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_network, read_tensors, write_network, write_whole
@@ -27,33 +25,49 @@ from brainlm.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_network, re
 SCALER_FILE = "scaler.safetensors"
 PARCELS_FILE = "parcels.tsv"
 PROVENANCE_FILE = "provenance.json"
-FILES = (CONFIG_FILE, WEIGHTS_FILE, SCALER_FILE, PARCELS_FILE, PROVENANCE_FILE)
+EVALUATION_FILE = "evaluation.json"
+FILES = (CONFIG_FILE, WEIGHTS_FILE, SCALER_FILE, PARCELS_FILE, PROVENANCE_FILE)  # a checkpoint has all of them
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds."""
+    """What a checkpoint folder holds; ``evaluation`` is what ``brainlm evaluate`` wrote about it, if it did."""
 
     network: MaskedAutoencoder
     scaler: Scaler
     parcels: Parcels
     provenance: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None = None
 
 
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` into ``folder``; every file is whole, the weights come last."""
+    """Write ``checkpoint`` into ``folder``; every file is whole, the weights come last.
+
+    An evaluation that stands in the folder stays there where the checkpoint has none.
+    """
     folder = Path(folder)
     with disk_errors(folder, kind=CheckpointError):
         folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PARCELS_FILE, checkpoint.parcels.to_tsv().encode())
-    write_whole(folder / SCALER_FILE, save(checkpoint.scaler.to_tensors(), metadata={"kind": checkpoint.scaler.kind}))
+    write_scaler(folder, checkpoint.scaler)
     write_provenance(folder, checkpoint.provenance)
+    if checkpoint.evaluation is not None:
+        _write_json(folder / EVALUATION_FILE, checkpoint.evaluation)
     write_network(folder, checkpoint.network)
+
+
+def write_scaler(folder: Path, scaler: Scaler) -> None:
+    """Write how recordings are scaled."""
+    write_whole(folder / SCALER_FILE, save(scaler.to_tensors(), metadata=scaler.to_metadata()))
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write where a checkpoint comes from, as JSON."""
-    write_whole(folder / PROVENANCE_FILE, (json.dumps(provenance, indent=2, ensure_ascii=False) + "\n").encode())
+    _write_json(folder / PROVENANCE_FILE, provenance)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:
@@ -67,6 +81,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     scaler = read_scaler(folder)
     parcels = _read_parcels(folder)
     provenance = read_provenance(folder)
+    evaluation = read_evaluation(folder)
     for what, number in (("scaler", len(scaler.valid_P)), ("parcels table", len(parcels))):
         if number != network.tokenizer.num_parcels:
             raise CheckpointError(
@@ -75,7 +90,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
                 found=str(number),
                 remedy="keep the files of one checkpoint together",
             )
-    return Checkpoint(network=network, scaler=scaler, parcels=parcels, provenance=provenance)
+    return Checkpoint(network, scaler, parcels, provenance, evaluation)
 
 
 def read_scaler(folder: Path) -> Scaler:
@@ -86,7 +101,7 @@ def read_scaler(folder: Path) -> Scaler:
     """
     tensors = read_tensors(folder / SCALER_FILE)
     try:
-        return Scaler.from_tensors(tensors, kind=_scaler_kind(folder / SCALER_FILE))
+        return Scaler.from_tensors(tensors, _metadata(folder / SCALER_FILE))
     except (KeyError, ValueError, BrainLMError) as error:
         raise CheckpointError(
             f"{folder / SCALER_FILE} is not a scaler",
@@ -95,12 +110,9 @@ def read_scaler(folder: Path) -> Scaler:
         ) from error
 
 
-def _scaler_kind(path: Path) -> ScalerKind:
+def _metadata(path: Path) -> dict[str, str]:
     with safe_open(path, framework="pt") as file:
-        kind = (file.metadata() or {}).get("kind", "none of our kinds")
-    if kind not in get_args(ScalerKind):
-        raise ValueError(f"kind {kind!r}, expected one of {', '.join(get_args(ScalerKind))}")
-    return cast(ScalerKind, kind)
+        return dict(file.metadata() or {})
 
 
 def _read_parcels(folder: Path) -> Parcels:
@@ -119,40 +131,91 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the record is missing or damaged.
     """
+    return _read_json(
+        folder / PROVENANCE_FILE,
+        what="the record of where the model comes from",
+        remedy="copy the whole checkpoint folder",
+    )
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """What ``brainlm evaluate`` wrote about the checkpoint in ``folder``; None where it was not judged.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = folder / EVALUATION_FILE
+    if not path.exists():
+        return None
+    return _read_json(path, what="the scores of the model", remedy="remove it, or run `brainlm evaluate` again")
+
+
+def _read_json(path: Path, *, what: str, remedy: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__} instead of an object")
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder / PROVENANCE_FILE} cannot be read",
-            expected="the record of where the model comes from",
-            found=f"{type(error).__name__}: {error}",
-            remedy="copy the whole checkpoint folder",
+            f"{path} cannot be read", expected=what, found=f"{type(error).__name__}: {error}", remedy=remedy
         ) from error
     return content
 
 
-def locate(path_or_id: str | Path) -> Path:
-    """The local folder of a checkpoint: a path as it is, or a Hugging Face Hub id, downloaded once.
+def locate(path_or_id: str | Path, *, subfolder: str | None = None) -> Path:
+    """The local folder of a checkpoint: a path as it is, or what a Hugging Face Hub id names, downloaded once.
+
+    Args:
+        path_or_id: a folder, or ``name/model`` or ``name/model/folder`` on the Hub.
+        subfolder: where in the folder or repository the checkpoint is.
 
     Raises:
-        CheckpointError: there is no such folder, and it is no Hub id that can be had.
+        CheckpointError: there is no such folder, it holds several checkpoints to choose from, or it is no Hub id that
+            can be had; the message says what to download from where, where that helps.
     """
     path = Path(path_or_id)
     if path.is_dir():
-        return path
-    name = str(path_or_id)
-    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return _locate_here(path, subfolder)
+    from brainlm.inference.download import HubFolder, fetch  # the Hub's client, only where the Hub is asked
+
+    named = None if path.exists() else HubFolder.parse(str(path_or_id), subfolder)
+    if named is None:
         raise CheckpointError(
             f"no checkpoint at {path_or_id}",
-            expected="a run folder, a checkpoint folder or a Hub id such as name/model",
+            expected="a run folder, a checkpoint folder or a Hub id such as name/model or name/model/folder",
             found="a file" if path.exists() else "nothing of that name",
             remedy="check the path; `brainlm pretrain STORE --out RUN` makes a run folder",
         )
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{name} is neither a folder here nor a checkpoint that the Hugging Face Hub gives out",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            remedy="check the spelling and the connection, or download it elsewhere and give the folder's path",
-        ) from error
+    return fetch(named)
+
+
+def _locate_here(path: Path, subfolder: str | None) -> Path:
+    folder = path / subfolder if subfolder else path
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    inside = sorted(entry.parent.name for entry in path.glob(f"*/{CONFIG_FILE}"))
+    if not folder.is_dir():
+        raise no_such_folder(str(path), str(subfolder), inside)
+    if not subfolder and inside:
+        raise several(str(path), inside)
+    return folder  # whoever reads it says what is missing
+
+
+def no_such_folder(where: str, folder: str, inside: Sequence[str]) -> CheckpointError:
+    """The error that ``where`` (a path or a Hub id) has no such folder, naming those with a checkpoint ``inside``."""
+    return CheckpointError(
+        f"{where} has no folder {folder}",
+        expected="one of its folders that hold a checkpoint",
+        found=", ".join(inside) or "none that does",
+        remedy=f"give one of these, such as {where}/{inside[0]}" if inside else "check the name",
+    )
+
+
+def several(where: str, inside: Sequence[str]) -> CheckpointError:
+    """The error that ``where`` (a path or a Hub id) is no checkpoint itself, but has some ``inside``."""
+    return CheckpointError(
+        f"{where} is not a checkpoint itself, its folders are",
+        expected="one checkpoint",
+        found=", ".join(inside),
+        remedy=f"choose one, such as {where}/{inside[0]}",
+    )
