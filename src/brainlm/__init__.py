@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from brainlm.data.recording import Recording
     from brainlm.data.store import Store
     from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.features import BrainLMFeatures
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Atlas": "brainlm.data.atlas",
     "BrainLM": "brainlm.inference.brainlm",
+    "BrainLMFeatures": "brainlm.inference.features",
     "Parcels": "brainlm.data.parcels",
     "Recording": "brainlm.data.recording",
     "Store": "brainlm.data.store",
 }
 
-__all__ = ["Atlas", "BrainLM", "Parcels", "Recording", "Store", "__version__"]
+__all__ = ["Atlas", "BrainLM", "BrainLMFeatures", "Parcels", "Recording", "Store", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
