@@ -15,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 
 from brainlm.data.recording import Phenotype
+from brainlm.data.repetition import agreed_tr, seconds
 from brainlm.errors import ConfigError, DataError
 
 ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "run": "run"}
 GROUPS = (*ENTITIES.values(), "site")
-SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id")
+# BIDS; then as spreadsheets, ConnectomeDB and UK Biobank call them.
+SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id", "Subject", "eid")
 MISSING_VALUES = frozenset({"", "n/a", "N/A", "NA", "NaN", "nan", "null"})
-SAME_TR_S = 1e-3  # two sources that round the same repetition time differently agree within a millisecond
-MAX_TR_S = 60.0  # no scanner is this slow: a larger number is in milliseconds
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def entities_of(path: Path, pattern: re.Pattern[str] | None = None) -> Entities:
             if pattern is None
             else f"a path that matches {pattern.pattern!r}",
             found=path.name if pattern is None else path.as_posix(),
-            remedy=r"rename it, or say what is where with --pattern '(?P<subject>\d+)'",
+            remedy="rename it, or say what is where with --pattern; where each file is a person of its own: --pattern "
+            rf"'(?P<subject>[^/]+){re.escape(path.suffix)}$'",
         )
     return Entities(subject_id(subject), **values)
 
@@ -119,15 +120,15 @@ class Participants:
             DataError: no such file, not UTF-8, no column of subjects, or a ``tr`` that is no number.
         """
         path = Path(path)
-        table = _read_participants(path)
-        table.index = pd.Index([subject_id(text) for text in table.pop(_subject_column(table, path))])
+        table = read_people_table(path)
+        table.index = pd.Index([subject_id(text) for text in table.pop(subject_column(table, path))])
         table = table[~table.reset_index().duplicated().to_numpy()]
         contradictory = frozenset(table.index[table.index.duplicated()])
         table = table[~table.index.isin(contradictory)]
         subjects = [str(subject) for subject in table.index]
         sites = dict(zip(subjects, table.pop("site"), strict=True)) if "site" in table else {}
         repetition_times = dict(zip(subjects, table.pop("tr"), strict=True)) if "tr" in table else {}
-        columns = {str(name): _typed(table[name]) for name in table}
+        columns = {str(name): typed(table[name]) for name in table}
         return cls(
             phenotypes={
                 subject: {name: values[row] for name, values in columns.items()} for row, subject in enumerate(subjects)
@@ -143,10 +144,38 @@ class Participants:
             path=str(path),
         )
 
+    def site_of(self, subject: str, *, said: str, origin: str) -> str:
+        """The subject's site: the table's, or what is ``said`` elsewhere where the table has none.
 
-def _read_participants(path: Path) -> pd.DataFrame:
+        Raises:
+            DataError: the subject has contradicting lines, or another site than said; the message names ``origin``.
+        """
+        if subject in self.contradictory:
+            raise DataError(
+                f"{origin}: its participant is in the table more than once, with different values",
+                expected=f"one line for {subject} in {self.path}",
+                found="several that differ",
+                remedy="remove all but the right one",
+            )
+        site = self.site.get(subject, "")
+        if site and said and site != said:
+            raise DataError(
+                f"{origin}: two sources contradict each other about the site",
+                expected="one value",
+                found=f"{said} in the path, {site} in {self.path}",
+                remedy="correct the one that is wrong",
+            )
+        return site or said
+
+
+def read_people_table(path: Path, what: str = "participants table", option: str = "--participants") -> pd.DataFrame:
+    """A table about people, all as text; ``what`` it is and the ``option`` that gave it are for messages.
+
+    Raises:
+        DataError: no such file, not UTF-8, or no table.
+    """
     if not path.is_file():
-        raise DataError(f"no participants table at {path}", remedy="correct --participants")
+        raise DataError(f"no {what} at {path}", remedy=f"correct {option}")
     try:
         # Text throughout, so that a subject called 007 stays one.
         table = pd.read_csv(
@@ -159,14 +188,14 @@ def _read_participants(path: Path) -> pd.DataFrame:
         )
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the participants table {path} is not in UTF-8",
+            f"the {what} {path} is not in UTF-8",
             expected="text in UTF-8, with or without a byte-order mark",
             found=f"{error.reason} at byte {error.start + 1}",
             remedy="save it as UTF-8 (in a spreadsheet program: 'CSV UTF-8' or 'Unicode UTF-8')",
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(
-            f"the participants table {path} cannot be read",
+            f"the {what} {path} cannot be read",
             expected="a header and a line a participant, tab separated (comma separated in a .csv)",
             found=str(error),
             remedy="repair the table",
@@ -175,44 +204,29 @@ def _read_participants(path: Path) -> pd.DataFrame:
     return table.fillna("").apply(lambda column: column.str.strip())
 
 
-def _subject_column(table: pd.DataFrame, path: Path) -> str:
+def subject_column(table: pd.DataFrame, path: Path, what: str = "participants table") -> str:
+    """The name of the column that says whom a line is about.
+
+    Raises:
+        DataError: there is none.
+    """
     for name in SUBJECT_COLUMNS:
         if name in table:
             return name
     raise DataError(
-        f"the participants table {path} has no column of subjects",
+        f"the {what} {path} has no column of subjects",
         expected=f"a column {' or '.join(SUBJECT_COLUMNS)}",
         found=f"columns {', '.join(map(str, table.columns))}",
         remedy="rename the column of subjects to participant_id (and separate columns by tabs)",
     )
 
 
-def _typed(column: pd.Series) -> list[Phenotype]:
+def typed(column: pd.Series) -> list[Phenotype]:
     """The column's values, as numbers if all that are there are finite numbers; None where missing."""
     present = column[~column.isin(MISSING_VALUES)]
     numbers = pd.to_numeric(present, errors="coerce")
     numeric = numbers.notna().all() and not numbers.isin([math.inf, -math.inf]).any()
     return [None if text in MISSING_VALUES else float(text) if numeric else text for text in column]
-
-
-def seconds(value: object, source: str) -> float:
-    """``value`` as a repetition time in seconds.
-
-    Raises:
-        DataError: not a positive number, or so large that it must be milliseconds.
-    """
-    try:
-        tr = float(str(value))
-    except ValueError:
-        tr = math.nan
-    if not 0 < tr <= MAX_TR_S:
-        raise DataError(
-            f"{source}: the repetition time is not usable",
-            expected="a positive number of seconds",
-            found=repr(value),
-            remedy=f"give seconds: {tr / 1000:g}" if tr > MAX_TR_S and math.isfinite(tr) else "correct it",
-        )
-    return tr
 
 
 def repetition_time(
@@ -221,7 +235,7 @@ def repetition_time(
     """The recording's TR in seconds, from the argument, the file's sidecar or the participants table.
 
     Raises:
-        DataError: none of them has it, or two of them contradict each other. It is never guessed.
+        DataError: as ``agreed_tr``.
     """
     sources: dict[str, float] = {}
     if tr is not None:
@@ -231,21 +245,9 @@ def repetition_time(
         sources[str(sidecar)] = seconds(sidecars.content(sidecar)["RepetitionTime"], str(sidecar))
     if entities.subject in participants.tr_s:
         sources[participants.path] = participants.tr_s[entities.subject]
-    if not sources:
-        raise DataError(
-            f"{path}: the repetition time is unknown",
-            expected="--tr, a column tr in the participants table, or RepetitionTime in a JSON sidecar",
-            found="none of them",
-            remedy="give it in seconds with --tr",
-        )
-    if max(sources.values()) - min(sources.values()) > SAME_TR_S:
-        raise DataError(
-            f"{path}: two sources contradict each other about the repetition time",
-            expected="one value",
-            found=", ".join(f"{value:g} s in {name}" for name, value in sources.items()),
-            remedy="correct the one that is wrong",
-        )
-    return next(iter(sources.values()))
+    return agreed_tr(
+        str(path), sources, expected="--tr, a column tr in the participants table, or RepetitionTime in a JSON sidecar"
+    )
 
 
 class Sidecars:
@@ -278,7 +280,7 @@ class Sidecars:
             DataError: it is not JSON.
         """
         if path not in self._contents:
-            self._contents[path] = _read_json(path) if path.is_file() else {}
+            self._contents[path] = read_json(path) if path.is_file() else {}
         return self._contents[path]
 
     def _in_folder(self, folder: Path) -> list[Path]:
@@ -287,11 +289,16 @@ class Sidecars:
         return self._inherited[folder]
 
 
-def _read_json(path: Path) -> Mapping[str, object]:
+def read_json(path: Path, what: str = "sidecar") -> Mapping[str, object]:
+    """The entries of a JSON file; none if it holds something else than entries.
+
+    Raises:
+        DataError: it is not JSON.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"the sidecar {path} cannot be read", expected="JSON", found=str(error), remedy="repair the file"
+            f"the {what} {path} cannot be read", expected="JSON", found=str(error), remedy="repair the file"
         ) from error
     return content if isinstance(content, dict) else {}
