@@ -12,6 +12,7 @@ from brainlm.data.importing import import_recordings as import_tables
 from brainlm.data.inspecting import inspect_store
 from brainlm.data.planned import ImportSummary
 from brainlm.data.sources import abide, demo
+from brainlm.data.sources.coordinates import holds_coordinates, read_coordinates
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
@@ -29,6 +30,8 @@ def import_recordings(
     orientation: Literal["auto", "time-first", "parcels-first"] = "auto",
     drop_columns: list[str] = [],
     ignore_header: bool = False,
+    column: str | None = None,
+    targets: list[str] = [],
     dtype: Literal["float32", "float16"] = "float32",
     split: SplitRule | None = None,
     packed: Path | None = None,
@@ -38,16 +41,19 @@ def import_recordings(
 
     Args:
         source: a folder, a file or a pattern such as 'data/*.tsv' (.tsv .csv .1D .dat .txt .npy
-            .npz .mat); or 'demo' or 'abide'.
+            .npz .mat, or Arrow data of the BrainLM authors or of Brainmarks); or 'demo' or 'abide'.
         store: the store to write.
         atlas: name (A424, MIST-122, schaefer:100:7, ...) or path of the atlas that the columns are parcels of.
-        parcels: its parcels.tsv, where there is no atlas image.
+        parcels: its parcels.tsv, where there is no atlas image; or the BrainLM authors' coordinates.
         participants: table with a row a participant; its columns become phenotypes.
         tr: repetition time in seconds, where neither the participants table nor JSON sidecars say it.
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
-        orientation: which axis comes first in the tables, where the number of parcels does not tell.
+        orientation: which axis comes first, where the number of parcels does not tell.
         drop_columns: columns that are no parcels, by name, such as --drop_columns time.
         ignore_header: trust the order of the columns whatever their headers say.
+        column: the column of Arrow data with the recordings, when not the raw one.
+        targets: JSON files of values by subject, or their folder, that become phenotypes of Arrow data; those in
+            'targets' beside a data set of Brainmarks are found.
         dtype: type of the stored signals.
         split: how subjects are divided; some sources have a rule of their own, used when nothing is given.
         packed: for 'abide': a folder with a packed copy, instead of the download.
@@ -77,6 +83,8 @@ def import_recordings(
                 orientation=orientation,
                 drop_columns=drop_columns,
                 ignore_header=ignore_header,
+                column=column,
+                targets=targets,
                 atlas_image=chosen.image,
                 overwrite=overwrite,
                 progress=bar.update,
@@ -90,8 +98,12 @@ def _atlas(atlas: str | None, parcels: Path | None) -> Atlas:
             "which parcels the columns are is not said",
             expected="--atlas NAME_OR_PATH or --parcels parcels.tsv",
             found="neither",
-            remedy="for example --atlas A424; a parcels.tsv needs the columns label and name",
+            remedy="for example --atlas A424; --parcels takes a parcels.tsv with the columns label and name, or the "
+            "coordinates that come with the BrainLM authors' data",
         )
+    if atlas is None and parcels is not None and holds_coordinates(parcels):
+        table = read_coordinates(parcels)
+        return Atlas(table, None, parcels.resolve().stem, table.fingerprint)
     return Atlas.load(atlas if atlas is not None else str(parcels), table=parcels if atlas is not None else None)
 
 

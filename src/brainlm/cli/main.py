@@ -46,10 +46,13 @@ class Verb:
 VERBS = {
     "demo": Verb("demo", "demo", "do everything below once, on open data, in a few minutes"),
     "import": Verb("data_verbs", "import_recordings", "tables of parcel signals -> a store"),
+    "parcellate": Verb("scan_verbs", "parcellate", "preprocessed scans (fMRIPrep, HCP, UK Biobank, ...) -> a store"),
+    "merge": Verb("scan_verbs", "merge", "the parts of an array of parcellate jobs -> one store"),
     "inspect": Verb("data_verbs", "inspect", "what is in a store, and what was left out and why"),
     "pretrain": Verb("model_verbs", "pretrain", "train a masked autoencoder on a store"),
     "evaluate": Verb("result_verbs", "evaluate", "how well it fills in hidden signal, beside its baselines"),
     "embed": Verb("model_verbs", "embed", "recordings -> vectors, and where the model looks"),
+    "convert": Verb("released", "convert", "a published checkpoint -> a folder of our own, checked"),
     "report": Verb("result_verbs", "report", "one HTML page of everything a run has"),
     "bench": Verb("bench", "bench", "how fast this machine reads, trains and embeds"),
 }
@@ -114,11 +117,20 @@ def parser_of(name: str, function: Callable[..., int], words: Sequence[str] = ()
     """
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(
+    class VerbParser(ArgumentParser):
+        """Names types as people do."""
+
+        def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+            return super().format_help(formatter).replace("<class 'Path'>", "Path")
+
+    parser = VerbParser(
         prog=f"brainlm {name}", exit_on_error=False, allow_abbrev=False, description=VERBS[name].summary
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     added = parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
+    for action in parser._actions:
+        if not action.option_strings and getattr(action, "_typehint", None) == list[str]:
+            vars(action).update(nargs="+", _typehint=str)  # words in a row, not one list in brackets
     if "preset" in added:
         from dataclasses import asdict
 

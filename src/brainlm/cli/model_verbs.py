@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.errors import ConfigError
+from brainlm.cli.released import fit_if_needed, results_folder, show_terms
 from brainlm.model.config import ModelConfig
 from brainlm.training.config import DeviceConfig, TrainingConfig
 
@@ -152,43 +152,49 @@ def embed(
     *,
     out: Path | None = None,
     split: Literal["train", "validation", "test", "all"] = "all",
+    resample: bool = False,
     batch_size: int = 32,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> int:
     """Turn recordings into vectors, and see where the model looks.
 
-    Writes a table with one row a recording (metadata, cls, mean) and the mean attention of CLS to every parcel.
+    Writes a table with one row a recording (metadata, cls, mean) and the mean attention of CLS to every parcel. For
+    the published weights, whose scaling was never published, it is fitted on the store's training recordings (on all
+    where there is no split) and written beside the table.
 
     Args:
-        model: a run folder, a checkpoint folder or a Hugging Face Hub id.
+        model: a run folder, a checkpoint folder, a published folder or a Hub id such as vandijklab/brainlm/old_13M.
         store: the recordings.
-        out: folder to write embeddings.parquet and attention.npz to; the run folder by default.
+        out: folder to write embeddings.parquet and attention.npz to; the run folder by default, and for what is no run
+            folder one beside the store, such as study.old_13M for study.store.
         split: which recordings.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
         batch_size: windows at a time; changes no result.
         device: where to compute.
         overwrite: replace embeddings that are there.
     """
     from brainlm.data.store import Store
     from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.folder import SCALER_FILE, write_provenance, write_scaler
     from brainlm.inference.stores import check_free, embed_store, write_embeddings
 
     opened = Store.open(store)
-    opened = opened if split == "all" else opened.select(split=split)
-    if out is None and not Path(model).is_dir():
-        raise ConfigError(
-            "where the embeddings go is not said",
-            expected="a run folder, or --out FOLDER",
-            found=model,
-            remedy="give --out FOLDER for a model that is no folder here",
-        )
-    folder = Path(model) if out is None else out
+    folder = results_folder(model, store) if out is None else out
     check_free(folder, overwrite=overwrite)
     loaded = BrainLM.from_pretrained(model).to(device)
-    step(f"embedding {len(opened)} recordings of {store} with {model}")
-    with progress_bar("windows") as bar:
-        embeddings = embed_store(loaded, opened, batch_size=batch_size, on_progress=bar.update)
+    show_terms(loaded)
+    fitted_here = fit_if_needed(loaded, opened)
+    chosen = opened if split == "all" else opened.select(split=split)
+    step(f"embedding {len(chosen)} recordings of {store} with {model}")
+    with progress_bar("recordings") as bar:
+        embeddings = embed_store(loaded, chosen, batch_size=batch_size, resample=resample, on_progress=bar.update)
     written = write_embeddings(embeddings, folder, overwrite=overwrite)
+    if fitted_here:
+        write_scaler(folder, loaded.scaler)
+        write_provenance(folder, loaded.provenance)
+        say(f"the scaling that was fitted: {folder / SCALER_FILE}")
     say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
-    next_command(f"brainlm report {model}")
+    if folder == Path(model):
+        next_command(f"brainlm report {model}")
     return DONE

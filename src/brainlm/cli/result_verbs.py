@@ -13,13 +13,12 @@ from rich.table import Table
 from brainlm.atomic import disk_errors, write_text
 from brainlm.cli.console import console, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.main import DONE
+from brainlm.cli.released import fit_if_needed, results_folder, show_terms
 from brainlm.errors import ConfigError
-
-EVALUATION_FILE = "evaluation.json"
 
 
 def evaluate(
-    run: Path,
+    run: str,
     store: Path,
     *,
     split: Literal["train", "validation", "test", "all"] = "test",
@@ -39,11 +38,12 @@ def evaluate(
     settings chosen on its validation recordings.
 
     Args:
-        run: the run folder, or a checkpoint folder.
+        run: the run folder, a checkpoint folder, a published folder or a Hugging Face Hub id.
         store: the recordings.
         split: which recordings to judge on.
         select: narrow them further by columns of the store, such as --select site=YALE,USM.
-        out: the JSON file to write; evaluation.json in the run folder by default.
+        out: the JSON file to write; evaluation.json in the run folder by default, and for what is no run folder in one
+            beside the store.
         max_windows_per_recording: at most this many windows of each recording.
         num_bootstrap: resamples of subjects for the 95 % intervals.
         seed: of masks and resamples.
@@ -60,13 +60,17 @@ def evaluate(
     from brainlm.evaluation.model_method import ModelMethod, PatchHider, refuse_seen_subjects
     from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
     from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.folder import EVALUATION_FILE
 
-    path = run / EVALUATION_FILE if out is None else out
+    folder = results_folder(run, store)
+    path = folder / EVALUATION_FILE if out is None else out
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
     model = BrainLM.from_pretrained(run).to(device)
     opened = Store.open(store)
-    model.check_parcels(opened.num_parcels, what=f"the store {store}")
+    model.check_store(opened)
+    show_terms(model)
+    fit_if_needed(model, opened)
     chosen = opened if split == "all" else opened.select(split=split)
     chosen = chosen.select(**_selection(select))
     if not allow_seen:
@@ -114,10 +118,10 @@ def evaluate(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(results, indent=1) + "\n")
     if out is None:
-        write_examples(run / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
+        write_examples(folder / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
     _show_results(results)
     say(f"written: {path}")
-    next_command(f"brainlm embed {run} {store}", f"brainlm report {run}")
+    next_command(f"brainlm embed {run} {store}", *([f"brainlm report {run}"] if folder == Path(run) else []))
     return DONE
 
 

@@ -1,0 +1,147 @@
+"""``brainlm convert``, and what other verbs do with the published weights: their terms, their scaling, their results.
+
+What the weights are is in ``inference/released.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from brainlm.cli.console import console, next_command, say, step
+from brainlm.cli.main import DONE, SOME_FAILED
+from brainlm.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from brainlm.data.store import Store
+    from brainlm.inference.brainlm import BrainLM
+
+
+def convert(
+    official: str,
+    out: Path,
+    *,
+    subfolder: str | None = None,
+    parcels: Path | None = None,
+    check: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write a published checkpoint (old_13M, vitmae_111M, vitmae_650M) as one of our checkpoint folders.
+
+    Args:
+        official: the published folder, or its Hub id (vandijklab/brainlm).
+        out: the checkpoint folder to write.
+        subfolder: of a Hub id or a folder, such as old_13M.
+        parcels: parcels.tsv of weights of the same layout that belong to other parcels than A424.
+        check: .npz file with inputs and the authors' outputs, to compare with what the written folder computes.
+        overwrite: replace a folder that is there.
+    """
+    from brainlm.data.parcels import Parcels
+    from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.folder import locate
+    from brainlm.inference.parity import check_inputs, read_expected
+    from brainlm.inference.released import parcels_of
+    from brainlm.model.official import read_official
+
+    if out.is_file():
+        raise ConfigError(f"{out} is a file", expected="the checkpoint folder to write", remedy="give another name")
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise ConfigError(f"{out} exists", remedy="give --overwrite to replace it, or another folder")
+    expected = None if check is None else read_expected(check)
+    folder = locate(official, subfolder=subfolder)
+    found = read_official(folder)
+    if found is None:
+        raise CheckpointError(
+            f"{folder} is no published checkpoint",
+            expected="config.json with model_type brainlm_mae (13M) or vit_mae (111M, 650M), and its weights",
+            found=", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing",
+            remedy="give one of the folders old_13M, vitmae_111M, vitmae_650M; our own checkpoints need no conversion",
+        )
+    if out.exists() and out.samefile(folder):
+        raise ConfigError(
+            f"{out} is the published checkpoint itself, and would be lost", remedy="give another folder to write"
+        )
+    if expected is not None:
+        check_inputs(expected, found.config, found.num_parcels)
+    step(f"converting {folder} -> {out}")
+    table = Parcels.read(parcels) if parcels is not None else parcels_of(found, expected)
+    model = BrainLM.from_pretrained(folder, parcels=table)
+    model.save_pretrained(out)
+    say(f"{found.layout}, {model.network.num_parameters:,} parameters, {found.num_parcels} parcels")
+    show_terms(model)
+    say("its scaling statistics were never published: they are fitted on your recordings when it is used")
+    agrees = expected is None or _compare(out, expected, found.mask_ratio)
+    next_command(f"brainlm embed {out} STORE")
+    return DONE if agrees else SOME_FAILED
+
+
+def _compare(out: Path, expected: Mapping[str, Tensor], mask_ratio: float) -> bool:
+    """Show how far the written folder is from the authors' outputs; True if nowhere too far."""
+    from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.parity import TOLERANCE, differences
+
+    table = Table(title="largest difference from the authors' outputs", title_justify="left", box=None)
+    table.add_column("")
+    for name in ("difference", "mean absolute value"):
+        table.add_column(name, justify="right")
+    found = differences(BrainLM.from_pretrained(out).network, expected, mask_ratio)
+    for one in found:
+        colour = "green" if one.is_same else "red"
+        table.add_row(one.quantity, f"[{colour}]{one.largest:.2e}[/{colour}]", f"{one.typical:.3g}")
+    console.print(table)
+    too_far = [one.quantity for one in found if not one.is_same]
+    say(f"more than {TOLERANCE:g} apart: {', '.join(too_far)}" if too_far else f"all within {TOLERANCE:g}")
+    return not too_far
+
+
+def show_terms(model: BrainLM) -> None:
+    """Say under which terms published weights and their atlas are; nothing for other models."""
+    from brainlm.data.named_atlases import A424_TERMS
+    from brainlm.inference.download import PUBLISHED_TERMS
+    from brainlm.inference.released import ATLAS
+
+    if "released" not in model.provenance:
+        return
+    say(PUBLISHED_TERMS)
+    if model.provenance["data"]["atlas"] == ATLAS:
+        say(f"atlas: {A424_TERMS}")
+
+
+def fit_if_needed(model: BrainLM, store: Store) -> bool:
+    """Fit the scaler of published weights on a store's training recordings, or on all where it has none.
+
+    True if that was needed; it is said and recorded.
+    """
+    if model.scaler.fitted:
+        return False
+    training = bool((store.metadata["split"] == "train").any())
+    cohort = store.select(split="train") if training else store
+    which = "training recordings" if training else "recordings; it has no training split"
+    say(f"scaling fitted on the store's {len(cohort)} {which} (the statistics of these weights were never published)")
+    model.fit_scaler(cohort)
+    model.provenance["scaler_fitted_on"] = {
+        "store": store.path.name,
+        "fingerprint": cohort.fingerprint,
+        "num_recordings": len(cohort),
+        "split": "train" if training else "all",
+    }
+    return True
+
+
+def results_folder(model: str | Path, store: Path) -> Path:
+    """Where results go unless said: a run or checkpoint folder of our own, else a folder beside the store.
+
+    For published weights and Hub ids that is, for ``study.store`` and ``old_13M``, ``study.old_13M``: they stay as they
+    are, and what is fitted to one study stays with that study.
+    """
+    from brainlm.inference.folder import PROVENANCE_FILE, read_provenance
+
+    folder = Path(model)
+    if (folder / PROVENANCE_FILE).is_file() and "released" not in read_provenance(folder):
+        return folder
+    return store.with_suffix(f".{folder.resolve().name}")
