@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from brainlm.data import scaling
 from brainlm.data.recording import Recording
@@ -285,3 +286,18 @@ def test_a_scaler_that_was_never_fitted_refuses_to_scale_and_says_how_to_fit_it(
 def test_recordings_of_different_parcels_have_no_common_scaler():
     with pytest.raises(DataError, match="2 parcels, 3 parcels"):
         Scaler.fit_recordings([np.zeros((4, 2), np.float32), np.zeros((4, 3), np.float32)])
+
+
+def test_the_same_scaler_gives_the_same_bytes():
+    """safetensors writes several metadata in an order that differs from call to call; of one there is but one order."""
+    scaler = Scaler.unfitted(3, divisor=5.6430855)
+    assert len({save(scaler.to_tensors(), metadata=scaler.to_metadata()) for _ in range(20)}) == 1
+
+
+def test_a_scaler_written_before_there_were_divisors_was_fitted_and_divides_by_one():
+    tensors = {name: tensor for name, tensor in Scaler.unfitted(3, divisor=2.0).to_tensors().items() if "_P" in name}
+    copy = Scaler.from_tensors(tensors, {"kind": "robust"})
+    assert copy.fitted
+    assert copy.divisor == 1.0
+    with pytest.raises(ValueError, match="divisor -1"):
+        Scaler.from_tensors(tensors | {"divisor": torch.tensor(-1.0)}, {"kind": "robust"})

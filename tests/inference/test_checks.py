@@ -12,7 +12,14 @@ from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import ScaledBatch, Scaler
 from brainlm.data.synthetic import synthetic_population
 from brainlm.errors import AtlasError, DataError
-from brainlm.inference.checks import USUAL_AMPLITUDE, amplitudes, check_same_parcels, check_tr, warn_of_amplitude
+from brainlm.inference.checks import (
+    USUAL_AMPLITUDE,
+    amplitudes,
+    check_same_parcels,
+    check_tr,
+    warn_of_amplitude,
+    warn_of_tr,
+)
 
 
 @pytest.mark.parametrize("tr", [0.63, 0.72, 0.735, 0.8, 0.845])
@@ -177,3 +184,13 @@ def test_no_amplitude_at_all_is_unusual(caplog, amplitude):
 def test_unscaled_signals_have_no_usual_amplitude(caplog):
     warn_of_amplitude(12_345.0, Scaler.unfitted(3, "none"), what="it")
     assert not caplog.records
+
+
+def test_repetition_times_that_are_used_as_they_are_are_warned_of_once(caplog):
+    warn_of_tr([0.72, 0.735, 0.8], [0.735], what="the store")
+    warn_of_tr([17.0], [], what="the store")
+    assert not caplog.records
+    warn_of_tr([2.0, 0.72, 3.0, 2.0], [0.735, 0.735], what="the store a.store")
+    (record,) = caplog.records
+    assert "the store a.store has recordings with a repetition time of 2, 3 s" in record.getMessage()
+    assert "trained on 0.735 s" in record.getMessage()

@@ -256,7 +256,7 @@ def test_reconstruction_keeps_what_is_seen_and_fills_what_is_hidden(make_network
 
 
 @pytest.mark.parametrize("decode_share", [1.0, 0.5])
-@EACH_BUT_IMAGES
+@EACH
 @torch.no_grad()
 def test_known_counts_give_the_same_as_counting(make_network, make_windows, settings, decode_share):
     network = make_network(**settings)

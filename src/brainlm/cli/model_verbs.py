@@ -195,6 +195,5 @@ def embed(
         write_provenance(folder, loaded.provenance)
         say(f"the scaling that was fitted: {folder / SCALER_FILE}")
     say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
-    if folder == Path(model):
-        next_command(f"brainlm report {model}")
+    next_command(f"brainlm report {model}" if folder == Path(model) else f"brainlm evaluate {model} {store}")
     return DONE

@@ -144,4 +144,6 @@ def results_folder(model: str | Path, store: Path) -> Path:
     folder = Path(model)
     if (folder / PROVENANCE_FILE).is_file() and "released" not in read_provenance(folder):
         return folder
-    return store.with_suffix(f".{folder.resolve().name}")
+    if store.name in ("", ".."):  # the folder that one is in has its name all the same
+        store = store.resolve()
+    return store.with_name(f"{store.name.removesuffix('.store')}.{folder.resolve().name}")

@@ -60,6 +60,7 @@ def evaluate(
     from brainlm.evaluation.model_method import ModelMethod, PatchHider, refuse_seen_subjects
     from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
     from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.checks import warn_of_tr
     from brainlm.inference.folder import EVALUATION_FILE
 
     folder = results_folder(run, store)
@@ -73,6 +74,7 @@ def evaluate(
     fit_if_needed(model, opened)
     chosen = opened if split == "all" else opened.select(split=split)
     chosen = chosen.select(**_selection(select))
+    warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {store}")
     if not allow_seen:
         refuse_seen_subjects(model, chosen)
     step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")

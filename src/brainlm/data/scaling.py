@@ -208,11 +208,14 @@ class Scaler:
             "median_P": torch.tensor(self.median_P),
             "iqr_P": torch.tensor(self.iqr_P),
             "valid_P": torch.tensor(self.valid_P),
+            "divisor": torch.tensor([self.divisor], dtype=torch.float64),
+            "fitted": torch.tensor([self.fitted]),
         }
 
     def to_metadata(self) -> dict[str, str]:
         """What ``scaler.safetensors`` says of the arrays."""
-        return {"kind": self.kind, "divisor": repr(self.divisor), "fitted": str(self.fitted).lower()}
+        # One entry: safetensors writes several in an order that differs from run to run.
+        return {"kind": self.kind}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Scaler:
@@ -222,11 +225,11 @@ class Scaler:
             ValueError: the metadata are not a scaler's.
             KeyError: an array is missing.
         """
-        kind, divisor = metadata.get("kind", "none of our kinds"), float(metadata.get("divisor", "1"))
+        kind, divisor = metadata.get("kind", "none of our kinds"), float(tensors.get("divisor", 1.0))
         if kind not in get_args(ScalerKind) or not 0 < divisor < np.inf:
             raise ValueError(f"kind {kind!r}, divisor {divisor}; expected one of {', '.join(get_args(ScalerKind))}")
         median_P, iqr_P, valid_P = (tensors[name].cpu().numpy().copy() for name in ("median_P", "iqr_P", "valid_P"))
-        fitted = metadata.get("fitted", "true") == "true"
+        fitted = bool(tensors.get("fitted", True))
         return cls(cast(ScalerKind, kind), median_P, iqr_P, valid_P, divisor=divisor, fitted=fitted)
 
     def _tensors(self, device: torch.device) -> dict[str, Tensor]:

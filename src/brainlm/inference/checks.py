@@ -6,7 +6,7 @@ The first two are errors, with what to do; the third is a warning, for the numbe
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -47,6 +47,19 @@ def check_tr(tr: float, trained: Sequence[float], *, what: str) -> None:
         found=f"{tr:g} s",
         remedy="let it be resampled: --resample on the command line, resample=True in Python",
     )
+
+
+def warn_of_tr(trs: Iterable[float], trained: Sequence[float], *, what: str) -> None:
+    """Warn if ``what`` has repetition times (s) far from those the weights were trained on, and is used as it is."""
+    far = sorted({tr for tr in trs if not is_trained_tr(tr, trained)})
+    if far:
+        logger.warning(
+            "%s has recordings with a repetition time of %s s, and the model was trained on %s s: "
+            "what it has learnt of time may not hold for them",
+            what,
+            ", ".join(f"{tr:g}" for tr in far),
+            ", ".join(f"{tr:g}" for tr in sorted(set(trained))),
+        )
 
 
 def check_same_parcels(given: Parcels, trained: Parcels, *, what: str) -> None:

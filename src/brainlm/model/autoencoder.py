@@ -299,6 +299,9 @@ class MaskedAutoencoder(nn.Module):
             num_visible: how many patches of every window are visible, where that is one number and known.
             num_decoded: how many are decoded, likewise.
         """
+        if self.config.image_size:
+            # Who counts by rows and columns counts those outside the window, which are seen and never hidden.
+            num_visible = num_decoded = None
         visible = Places.of(self.seen(valid_BPT) & ~hidden_BN, count=num_visible)
         decoded = Places.of(hidden_BN if decoded_BN is None else decoded_BN, count=num_decoded)
         base_BMV = None

@@ -1,0 +1,393 @@
+"""The published weights on the command line: one command from a download to vectors, checked conversion, terms."""
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from published_folder import IMAGE, SEQUENCE, weights_of, write_published
+
+from brainlm.cli.released import results_folder
+from brainlm.data.atlas import Atlas
+from brainlm.data.parcels import Parcels
+from brainlm.data.store import Store
+from brainlm.data.store_writer import StoreWriter
+from brainlm.data.synthetic import synthetic_population, synthetic_recordings
+from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.folder import FILES
+
+FIXTURES = ("old_13M_tiny", "vitmae_111M_tiny", "vitmae_650M_tiny")
+SPLITS = ("train", "train", "train", "train", "validation", "validation", "test", "test")
+
+
+def write_store(path: Path, parcels: Parcels, *, atlas: str, num_timepoints, tr: float = 0.735, splits=SPLITS) -> Store:
+    population = synthetic_population(num_parcels=len(parcels), num_networks=3)
+    drawn = synthetic_recordings(population, num_subjects=len(splits), num_timepoints=num_timepoints, tr=tr)
+    with StoreWriter(path, parcels, atlas=atlas) as writer:
+        for recording, split in zip(drawn, splits, strict=True):
+            writer.add(dataclasses.replace(recording, atlas=atlas, phenotypes={}), split=split)
+    return Store.open(path)
+
+
+@pytest.fixture
+def atlas(shared, monkeypatch) -> Path:
+    monkeypatch.setenv("BRAINLM_ATLAS_DIR", str(shared / "atlas"))
+    return shared / "atlas"
+
+
+@pytest.fixture
+def study(atlas, tmp_path) -> Path:
+    """A folder with a published checkpoint and a store of A424, as after a download and an import."""
+    assert atlas.is_dir()
+    write_published(tmp_path / "vitmae_111M", IMAGE)
+    write_store(tmp_path / "study.store", Atlas.load("A424").parcels, atlas="A424", num_timepoints=(200, 230))
+    return tmp_path
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """The same with six parcels, for which no atlas is needed; the 13M's layout."""
+    population = synthetic_population(num_parcels=6, num_networks=3)
+    population.parcels.write(tmp_path / "parcels.tsv")
+    write_published(tmp_path / "mini_13M", SEQUENCE)
+    write_store(tmp_path / "mini.store", population.parcels, atlas="mini", num_timepoints=(90, 130))
+    return tmp_path
+
+
+@pytest.fixture
+def converted(small, speak) -> Path:
+    spoken = speak("convert", small / "mini_13M", small / "ours", "--parcels", small / "parcels.tsv")
+    assert (spoken.status, spoken.err) == (0, "")
+    return small / "ours"
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# ---- embed
+
+
+def test_one_command_turns_a_store_into_vectors_with_published_weights(study, speak):
+    before = content_of(study / "vitmae_111M")
+    spoken = speak("embed", study / "vitmae_111M", study / "study.store")
+    assert (spoken.status, spoken.err) == (0, "")
+    written = study / "study.vitmae_111M"
+    assert {path.name for path in written.iterdir()} == {
+        *("embeddings.parquet", "attention.npz", "scaler.safetensors", "provenance.json")
+    }
+    assert content_of(study / "vitmae_111M") == before
+    for words in (
+        "CC BY-NC-ND 4.0",
+        "vandijklab/brainlm",
+        "atlas: A424",
+        "GPL-3.0",
+        "scaling fitted on the store's 4 training recordings",
+        "never published",
+        "8 recordings, 16 dimensions",
+        str(written / "embeddings.parquet"),
+        str(written / "scaler.safetensors"),
+    ):
+        assert words in spoken.out.replace("\n", "")
+
+    store = Store.open(study / "study.store")
+    model = BrainLM.from_pretrained(study / "vitmae_111M").fit_scaler(store.select(split="train"))
+    table = pd.read_parquet(written / "embeddings.parquet")
+    assert len(table) == 8
+    for index in (0, 7):
+        np.testing.assert_allclose(table["cls"].iloc[index], model.embed(store[index]).cls, atol=1e-5)
+    fitted_on = json.loads((written / "provenance.json").read_text())["scaler_fitted_on"]
+    assert fitted_on["store"] == "study.store"
+    assert (fitted_on["split"], fitted_on["num_recordings"]) == ("train", 4)
+    assert fitted_on["fingerprint"] == store.select(split="train").fingerprint
+
+
+def test_results_are_not_replaced_unasked_and_are_the_same_again(study, speak):
+    words = ("embed", study / "vitmae_111M", study / "study.store")
+    assert speak(*words).status == 0
+    first = content_of(study / "study.vitmae_111M")
+    again = speak(*words)
+    assert again.status == 2
+    assert "embeddings.parquet exists" in again.err
+    assert "--overwrite" in again.err
+    assert again.out == ""  # refused before anything is read or computed
+    assert content_of(study / "study.vitmae_111M") == first
+    assert speak(*words, "--overwrite").status == 0
+    assert content_of(study / "study.vitmae_111M") == first
+
+
+def test_results_go_where_they_are_wanted(study, speak):
+    spoken = speak(
+        "embed", study / "vitmae_111M", study / "study.store", "--out", study / "there" / "deep", "--split", "test"
+    )
+    assert spoken.status == 0
+    assert len(pd.read_parquet(study / "there" / "deep" / "embeddings.parquet")) == 2
+    assert "4 training recordings" in spoken.out  # whatever is embedded
+    assert not (study / "study.vitmae_111M").exists()
+
+
+def test_a_store_without_a_training_split_is_scaled_by_all_its_recordings(converted, small, speak):
+    parcels = Parcels.read(small / "parcels.tsv")
+    write_store(small / "bare.store", parcels, atlas="mini", num_timepoints=60, splits=("test", "test"))
+    spoken = speak("embed", converted, small / "bare.store")
+    assert spoken.status == 0
+    assert "the store's 2 recordings; it has no training split" in spoken.out
+    assert json.loads((small / "bare.ours" / "provenance.json").read_text())["scaler_fitted_on"]["split"] == "all"
+
+
+def test_slow_recordings_are_refused_until_resampling_is_asked_for(converted, small, speak):
+    parcels = Parcels.read(small / "parcels.tsv")
+    write_store(small / "slow.store", parcels, atlas="mini", num_timepoints=60, tr=2.0, splits=("train", "train"))
+    refused = speak("embed", converted, small / "slow.store")
+    assert refused.status == 2
+    assert "0.735 s, give or take 15 %" in refused.err
+    assert "--resample" in refused.err
+    assert not (small / "slow.ours").exists()
+    assert speak("embed", converted, small / "slow.store", "--resample").status == 0
+    assert len(pd.read_parquet(small / "slow.ours" / "embeddings.parquet")) == 2
+
+
+def test_a_store_of_other_parcels_is_refused(study, small, speak):
+    refused = speak("embed", study / "vitmae_111M", small / "mini.store")
+    assert refused.status == 2
+    assert "424 parcels (A424)" in refused.err
+    assert "6 parcels" in refused.err
+
+
+def test_a_scaler_that_was_fitted_once_is_used_for_other_studies(converted, small, speak):
+    model = BrainLM.from_pretrained(converted)
+    model.fit_scaler(Store.open(small / "mini.store")).save_pretrained(small / "fitted")
+    before = content_of(small / "fitted")
+    spoken = speak("embed", small / "fitted", small / "mini.store")
+    assert spoken.status == 0
+    assert "scaling fitted" not in spoken.out
+    assert "CC BY-NC-ND 4.0" in spoken.out
+    assert {path.name for path in (small / "mini.fitted").iterdir()} == {"embeddings.parquet", "attention.npz"}
+    assert content_of(small / "fitted") == before
+    table = pd.read_parquet(small / "mini.fitted" / "embeddings.parquet")
+    np.testing.assert_allclose(table["cls"].iloc[2], model.embed(Store.open(small / "mini.store")[2]).cls, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "store", "expected"),
+    [
+        ("old_13M", "study.store", "study.old_13M"),
+        ("weights/old_13M", "data/study.store", "data/study.old_13M"),
+        ("weights/old_13M/", "data/study.store/", "data/study.old_13M"),
+        ("vandijklab/brainlm/old_13M", "study.store", "study.old_13M"),
+        ("lab/model", "study.store", "study.model"),
+        ("old_13M", "study", "study.old_13M"),
+        ("old_13M", "study.v2", "study.v2.old_13M"),
+        ("old_13M", "study.v2.store", "study.v2.old_13M"),
+        ("a.b", "study.store", "study.a.b"),
+    ],
+)
+def test_results_stand_beside_the_store_under_both_names(model, store, expected):
+    assert results_folder(model, Path(store)) == Path(expected)
+
+
+def test_results_of_the_store_one_is_in_stand_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "study.store" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "study.store")
+    assert results_folder("old_13M", Path()) == tmp_path / "study.old_13M"
+    monkeypatch.chdir(tmp_path / "study.store" / "inside")
+    assert results_folder("old_13M", Path("..")) == tmp_path / "study.old_13M"
+
+
+# ---- convert
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_conversion_is_checked_against_the_authors_outputs(atlas, shared, speak, tmp_path, name):
+    assert atlas.is_dir()
+    official = shared / "fixtures" / "official" / name
+    spoken = speak("convert", official, tmp_path / "ours", "--check", official / "expected.npz")
+    assert (spoken.status, spoken.err) == (0, "")
+    for words in ("prediction", "mask", "loss", "embed_no_mask", "cls_attention_last", "all within 0.0001"):
+        assert words in spoken.out
+    assert f"next: brainlm embed {tmp_path / 'ours'} STORE" in spoken.out
+    assert "CC BY-NC-ND 4.0" in spoken.out
+    assert "statistics were never published" in spoken.out
+    assert set(FILES) <= {path.name for path in (tmp_path / "ours").iterdir()}
+    model = BrainLM.from_pretrained(tmp_path / "ours")
+    assert f"{model.network.num_parameters:,} parameters, {len(model.parcels)} parcels" in spoken.out
+    assert not model.scaler.fitted
+    again = speak("convert", official, tmp_path / "ours", "--check", official / "expected.npz")
+    assert again.status == 2
+    assert "--overwrite" in again.err
+    assert speak("convert", official, tmp_path / "ours", "--overwrite").status == (2 if "13M" in name else 0)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_weight_that_differs_shows_and_the_folder_stays_readable(atlas, shared, speak, tmp_path, name):
+    assert atlas.is_dir()
+    folder = tmp_path / name
+    shutil.copytree(shared / "fixtures" / "official" / name, folder)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    weights["decoder.decoder_embed.weight"][3, 4] += 1e-2
+    torch.save(weights, folder / "pytorch_model.bin")
+    spoken = speak("convert", folder, tmp_path / "ours", "--check", folder / "expected.npz")
+    assert spoken.status == 1
+    last = next(line for line in spoken.out.splitlines() if "apart" in line)
+    assert last.startswith("more than 0.0001 apart: prediction")
+    assert "embed_no_mask" not in last  # the encoder is as it was
+    assert len(BrainLM.from_pretrained(tmp_path / "ours").parcels) in (48, 424)
+
+
+def test_outputs_of_another_layout_are_refused_before_anything_is_written(atlas, shared, speak, tmp_path):
+    assert atlas.is_dir()
+    fixtures = shared / "fixtures" / "official"
+    for one, other in zip(FIXTURES, (*FIXTURES[1:], FIXTURES[0]), strict=True):
+        spoken = speak("convert", fixtures / one, tmp_path / "ours", "--check", fixtures / other / "expected.npz")
+        assert spoken.status == 2
+        assert "made from another input" in spoken.err
+        assert not (tmp_path / "ours").exists()
+
+
+def expected_of(small: Path) -> Path:
+    parcels = Parcels.read(small / "parcels.tsv")
+    signal = np.zeros((1, 6, 40), np.float32)
+    np.savez(small / "expected.npz", signal=signal, xyz=parcels.coordinates, embed_no_mask=np.ones((1, 25, 16)))
+    return small / "expected.npz"
+
+
+def test_outputs_of_other_coordinates_are_refused(small, speak):
+    parcels = Parcels.read(small / "parcels.tsv")
+    Parcels(parcels.table.assign(y=parcels.table["y"] + 1)).write(small / "moved.tsv")
+    words = ("convert", small / "mini_13M", small / "ours", "--check", expected_of(small))
+    spoken = speak(*words, "--parcels", small / "moved.tsv")
+    assert spoken.status == 2
+    assert "made from another input: xyz" in spoken.err
+    assert "parcel 1 of the model at" in spoken.err
+    assert speak(*words, "--parcels", small / "parcels.tsv", "--overwrite").status == 1  # ones are no embedding
+
+
+def test_outputs_that_cannot_be_read_are_refused_before_anything_is_written(small, speak):
+    path = expected_of(small)
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:-10], b"no zip at all"):
+        path.write_bytes(content)
+        spoken = speak("convert", small / "mini_13M", small / "ours", "--check", path)
+        assert spoken.status == 2
+        assert f"{path} cannot be read" in spoken.err
+    assert "cannot be read" in speak("convert", small / "mini_13M", small / "o", "--check", small / "nowhere.npz").err
+    assert not (small / "ours").exists()
+
+
+def test_weights_of_other_parcels_need_their_table(small, speak):
+    spoken = speak("convert", small / "mini_13M", small / "ours")
+    assert spoken.status == 2
+    assert "a table of 6 parcels" in spoken.err
+    assert "--parcels" in spoken.err
+    missing = speak("convert", small / "mini_13M", small / "ours", "--parcels", small / "nowhere.tsv")
+    assert missing.status == 2
+    assert "no parcels table" in missing.err
+
+
+def test_a_published_folder_is_never_overwritten_by_its_conversion(small, speak):
+    before = content_of(small / "mini_13M")
+    words = ("convert", small / "mini_13M", small / "mini_13M", "--parcels", small / "parcels.tsv", "--overwrite")
+    spoken = speak(*words)
+    assert spoken.status == 2
+    assert "is the published checkpoint itself" in spoken.err
+    assert content_of(small / "mini_13M") == before
+
+
+def test_a_file_is_no_place_for_a_folder(small, speak):
+    (small / "file").write_text("precious")
+    spoken = speak("convert", small / "mini_13M", small / "file", "--overwrite")
+    assert spoken.status == 2
+    assert "is a file" in spoken.err
+    assert (small / "file").read_text() == "precious"
+
+
+def test_what_is_no_published_checkpoint_is_told(converted, small, speak):
+    for folder, found in ((converted, "model.safetensors"), (small / "mini.store", "manifest.json")):
+        spoken = speak("convert", folder, small / "again")
+        assert spoken.status == 2
+        assert "is no published checkpoint" in spoken.err
+        assert found in spoken.err
+        assert "old_13M, vitmae_111M, vitmae_650M" in spoken.err
+    assert speak("convert", small / "nowhere", small / "again").status == 2
+
+
+def test_a_subfolder_is_converted(small, speak):
+    words = (small / "ours", "--parcels", small / "parcels.tsv")
+    assert speak("convert", small, *words, "--subfolder", "mini_13M").status == 0
+    several = speak("convert", small, *words, "--overwrite", "--subfolder", "mini")
+    assert several.status == 2
+    assert "mini_13M" in several.err
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("verb", ["embed", "evaluate", "convert"])
+def test_a_pickle_that_would_run_something_is_refused_by_every_verb(small, speak, verb):
+    torch.save(weights_of(SEQUENCE) | {"vit.layernorm.bias": Touch(small / "t")}, small / "mini_13M/pytorch_model.bin")
+    (small / "mini_13M" / "config.json").write_text(json.dumps(SEQUENCE))
+    words = (small / "ours", "--parcels", small / "parcels.tsv") if verb == "convert" else (small / "mini.store",)
+    spoken = speak(verb, small / "mini_13M", *words)
+    assert spoken.status == 2
+    assert not (small / "t").exists()
+    if verb == "convert":  # the others lack the parcels, and do not come so far
+        assert "could run any program on this computer" in spoken.err
+        assert not (small / "ours").exists()
+
+
+# ---- evaluate
+
+
+def test_published_weights_are_evaluated_beside_the_baselines(converted, small, speak, caplog):
+    before = content_of(converted)
+    with caplog.at_level(logging.WARNING):
+        spoken = speak("evaluate", converted, small / "mini.store", "--num_bootstrap", 10)
+    assert spoken.status == 0
+    said = spoken.out.replace("\n", "")
+    assert "CC BY-NC-ND 4.0" in said
+    assert "scaling fitted on the store's 4 training recordings" in said
+    results = json.loads((small / "mini.ours" / "evaluation.json").read_text())
+    assert results["store"]["num_recordings"] == 2
+    assert {"random 75 %", "future 1 patch"} <= {condition["label"] for condition in results["conditions"]}
+    for condition in results["conditions"]:
+        assert all(np.isfinite(method["r2"]) for method in condition["methods"] if method["is_model"])
+    assert content_of(converted) == before
+    assert any("does not say whom it was trained on" in record.getMessage() for record in caplog.records)
+    assert not any("repetition time" in record.getMessage() for record in caplog.records)
+    again = speak("evaluate", converted, small / "mini.store")
+    assert again.status == 2
+    assert "--overwrite" in again.err
+
+
+def test_an_evaluation_on_slow_recordings_is_warned_of(converted, small, speak, caplog):
+    parcels = Parcels.read(small / "parcels.tsv")
+    write_store(small / "slow.store", parcels, atlas="mini", num_timepoints=60, tr=2.0)
+    with caplog.at_level(logging.WARNING):
+        assert speak("evaluate", converted, small / "slow.store", "--num_bootstrap", 5).status == 0
+    assert any("repetition time of 2 s, and the model was trained on 0.735 s" in r.getMessage() for r in caplog.records)
+
+
+# ---- help
+
+
+def test_the_help_says_what_the_weights_are_and_where_results_go(speak):
+    assert "convert" in speak("--help").out
+    convert = " ".join(speak("convert", "--help").out.split())
+    for words in ("old_13M, vitmae_111M, vitmae_650M", "vandijklab/brainlm", "A424", "authors' outputs"):
+        assert words in convert
+    embed = " ".join(speak("embed", "--help").out.split())
+    for words in ("published folder", "vandijklab/brainlm/old_13M", "study.old_13M for study.store", "repetition time"):
+        assert words in embed
