@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brainlm.data.atlas import Atlas
+    from brainlm.data.parcellate import parcellate
     from brainlm.data.parcels import Parcels
     from brainlm.data.recording import Recording
     from brainlm.data.store import Store
@@ -25,9 +26,10 @@ _HOMES = {
     "Parcels": "brainlm.data.parcels",
     "Recording": "brainlm.data.recording",
     "Store": "brainlm.data.store",
+    "parcellate": "brainlm.data.parcellate",
 }
 
-__all__ = ["Atlas", "BrainLM", "BrainLMFeatures", "Parcels", "Recording", "Store", "__version__"]
+__all__ = ["Atlas", "BrainLM", "BrainLMFeatures", "Parcels", "Recording", "Store", "__version__", "parcellate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,22 @@ WINDOWS = [
     "open 50 recordings",
     "open and list their windows",
 ]
+PARCELLATION = [
+    "20 x 22 x 18 x 12 int16 to 16 parcels",
+    "mere decompression",
+    "ours / mere decompression",
+    *(
+        ("memory grown by an image", "the image in float64", "memory grown / image in float64")
+        if resident_memory()
+        else ()
+    ),
+    "loop over parcels",
+    "loop over parcels / ours",
+    "nilearn's masker",
+    "nilearn's masker / ours",
+    "nilearn's masker, labels as integers",
+    "nilearn's masker, labels as integers / ours",
+]
 TRAINING = [
     "step of 2 windows",
     *(f"{precision} {name}" for precision in ("fp32", "bf16") for name in OF_STEPS),
@@ -59,13 +75,13 @@ def test_a_quick_run_measures_everything(tmp_path, capsys):
     assert main(["bench", "--quick", "--threads", "1", "--out", str(tmp_path / "speed.json")]) == 0
     assert torch.get_num_threads() == threads
     benchmark = Benchmark.read(tmp_path / "speed.json")
-    assert [measure.name for measure in benchmark.measures] == WINDOWS + TRAINING + EMBEDDING
+    assert [measure.name for measure in benchmark.measures] == PARCELLATION + WINDOWS + TRAINING + EMBEDDING
     assert benchmark.left_out == ()
     assert benchmark.machine["threads"] == 1
     for measure in benchmark.measures:
         assert measure.low <= measure.value <= measure.high
         assert measure.aim is None, "small sizes have no aims"
-        if measure.unit != "MiB":
+        if measure.unit != "MiB" and "memory grown" not in measure.name:
             assert measure.low > 0
     shown = capsys.readouterr().out
     assert "fp32 products alone / step" in shown
@@ -103,6 +119,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 def test_a_quick_run_measures_everything_on_a_gpu():
     benchmark = run_benchmark(quick=True, device="cuda")
     assert [measure.name for measure in benchmark.measures] == [
+        *PARCELLATION,
         *WINDOWS,
         *TRAINING,
         "tiny recordings",
@@ -126,6 +143,8 @@ def test_a_process_that_dies_is_an_error_that_says_so():
 
 
 def test_full_sizes_are_those_of_the_published_table():
+    assert (FULL.parcellation.shape, FULL.parcellation.num_volumes) == ((91, 109, 91), 490)
+    assert FULL.parcellation.num_parcels == 424
     assert FULL.windows.num_recordings == 300
     assert FULL.windows.recording_timepoints == (250, 500)
     assert (FULL.windows.batch_size, FULL.windows.num_timepoints, FULL.windows.num_parcels) == (64, 200, 424)

@@ -1,6 +1,6 @@
 """How much is measured, in which order, and the whole of it.
 
-What each part measures is in ``windows.py``, ``training.py`` and ``embedding.py``.
+What each part measures is in ``parcellation.py``, ``windows.py``, ``training.py`` and ``embedding.py``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import torch
 
 from brainlm.bench.embedding import EmbeddingSizes, measure_embedding
 from brainlm.bench.machine import describe_machine
+from brainlm.bench.parcellation import ParcellationSizes, measure_loop, measure_masker, measure_parcellation
 from brainlm.bench.results import Benchmark, Measure, Part
 from brainlm.bench.stores import random_store
 from brainlm.bench.training import TrainingSizes, measure_training
 from brainlm.bench.windows import WindowSizes, measure_memory, measure_opening, measure_reading
 from brainlm.errors import BrainLMError, ConfigError, Failure
 
-PARTS: tuple[Part, ...] = ("windows", "training", "embedding")
+PARTS: tuple[Part, ...] = ("parcellation", "windows", "training", "embedding")
 Listener = Callable[[int, int, str], None]
 
 
@@ -28,12 +29,14 @@ Listener = Callable[[int, int, str], None]
 class Sizes:
     """How large everything is that is measured."""
 
+    parcellation: ParcellationSizes
     windows: WindowSizes
     training: TrainingSizes
     embedding: EmbeddingSizes
 
 
 FULL = Sizes(
+    ParcellationSizes(shape=(91, 109, 91), num_volumes=490, num_parcels=424, repeats=5, slow_repeats=1),
     WindowSizes(
         num_recordings=300,
         recording_timepoints=(250, 500),
@@ -55,6 +58,7 @@ FULL = Sizes(
 
 # Seconds; every number is there, none means anything.
 QUICK = Sizes(
+    ParcellationSizes(shape=(20, 22, 18), num_volumes=12, num_parcels=16, repeats=2, slow_repeats=1),
     WindowSizes(
         num_recordings=6,
         recording_timepoints=(250, 500),
@@ -99,7 +103,7 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure ``parts`` on this machine.
 
-    Stores of random numbers are written into a temporary folder: about 1 GB, unless ``quick``.
+    An image and stores of random numbers are written into a temporary folder: about 1.3 GB, unless ``quick``.
 
     Args:
         parts: what to measure.
@@ -154,6 +158,9 @@ def _sizes(quick: bool, device: torch.device) -> Sizes:
 
 
 def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: int) -> list[Stage]:
+    def parcellating(measure: Callable[[Path, ParcellationSizes], list[Measure]]) -> Callable[[], list[Measure]]:
+        return lambda: measure(folder, sizes.parcellation)
+
     def reading() -> list[Measure]:
         store = random_store(
             folder / "windows.store",
@@ -176,6 +183,9 @@ def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: in
         return lambda: measure_embedding(folder, name, sizes.embedding, device=device, num_threads=num_threads)
 
     return [
+        Stage("parcellating an image", "parcellation", parcellating(measure_parcellation)),
+        Stage("parcellating it with a loop", "parcellation", parcellating(measure_loop)),
+        Stage("parcellating it with nilearn", "parcellation", parcellating(measure_masker)),
         Stage("reading windows", "windows", reading),
         Stage("opening a store", "windows", lambda: measure_opening(folder, sizes.windows)),
         Stage(f"training {sizes.training.preset}", "training", training),
