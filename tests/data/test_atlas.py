@@ -9,10 +9,12 @@ import pandas as pd
 import pooch
 import pytest
 import requests
+from derivatives import small_atlas
+from nibabel import cifti2
 
 from brainlm.data.atlas import Atlas
 from brainlm.data.label_image import read_label_image
-from brainlm.data.named_atlases import A424_FILES, ATLAS_DIR_VARIABLE
+from brainlm.data.named_atlases import A424_DLABEL, A424_FILES, A424_GRAYORDINATES, ATLAS_DIR_VARIABLE
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError
 
@@ -140,6 +142,112 @@ def test_centroids_agree_with_a_loop_over_parcels(tmp_path, rng):
     assert np.isnan(image.centroids(np.array([5, 99]))[1]).all()
 
 
+# Grayordinates --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A folder with ``small.nii.gz``, ``small.dlabel.nii`` and ``parcels.tsv``."""
+    return Path(str(small_atlas(tmp_path_factory.mktemp("small"), voxel_mm=12).image)).parent
+
+
+def test_a_dlabel_that_is_called_like_the_image_belongs_to_it(small, tmp_path):
+    for atlas in (Atlas.load(small), Atlas.load(small / "small.nii.gz")):
+        assert (atlas.image, atlas.grayordinates) == (small / "small.nii.gz", small / "small.dlabel.nii")
+        assert atlas.with_grayordinates() is atlas
+        assert atlas.read_grayordinates().labels.tolist() == atlas.parcels.labels.tolist()
+    for name in ("small.nii.gz", "parcels.tsv"):
+        (tmp_path / name).write_bytes((small / name).read_bytes())
+    alone = Atlas.load(tmp_path)
+    assert alone.grayordinates is None
+    given = Atlas.load(tmp_path, grayordinates=small / "small.dlabel.nii")
+    assert given.grayordinates == small / "small.dlabel.nii"
+    assert given.sha256 == alone.sha256 == Atlas.load(small).sha256
+    with pytest.raises(AtlasError, match=r"the atlas .* has no dlabel") as caught:
+        alone.with_grayordinates()
+    assert str(tmp_path / "small.nii.gz") in caught.value.found
+
+
+def test_a_dlabel_alone_is_an_atlas_without_image(small, tmp_path):
+    dlabel = tmp_path / "mine.dlabel.nii"
+    dlabel.write_bytes((small / "small.dlabel.nii").read_bytes())
+    for path in (dlabel, tmp_path):
+        atlas = Atlas.load(path)
+        assert (atlas.image, atlas.grayordinates) == (None, dlabel)
+        assert atlas.parcels.table["name"].tolist() == [f"P{number:02d}" for number in range(1, 21)]
+        assert not atlas.parcels.has_coordinates
+        assert atlas.sha256 == hashlib.sha256(dlabel.read_bytes()).hexdigest()
+    assert Atlas.load(dlabel).name == "mine"
+    named = Atlas.load(dlabel, table=small / "parcels.tsv")
+    assert named.parcels.has_coordinates
+    (tmp_path / "parcels.tsv").write_bytes((small / "parcels.tsv").read_bytes())
+    assert Atlas.load(dlabel).parcels.fingerprint == named.parcels.fingerprint
+
+
+def test_a_dlabel_of_other_labels_than_the_table_is_an_error(small, tmp_path):
+    table = pd.read_csv(small / "parcels.tsv", sep="\t")
+    fewer = tmp_path / "fewer.tsv"
+    table[:-1].to_csv(fewer, sep="\t", index=False)
+    with pytest.raises(AtlasError, match=r"the dlabel .* and the parcels table do not fit") as caught:
+        Atlas.load(small / "small.dlabel.nii", table=fewer)
+    assert caught.value.found == "20 labels; not in the dlabel: none; not in the table: 20"
+    with pytest.raises(AtlasError, match=r"the dlabel .* and the parcels table do not fit"):
+        Atlas.load(fewer, grayordinates=small / "small.dlabel.nii")
+
+
+def write_dlabel(path: Path, values, *, keys=(0, 1, 2)) -> Path:
+    brain = cifti2.BrainModelAxis.from_surface(np.arange(len(values)), 9, name="CIFTI_STRUCTURE_CORTEX_LEFT")
+    table = cifti2.LabelAxis(["a"], [{key: (f"key {key}", (0.0, 0.0, 0.0, 0.0)) for key in keys}])
+    cifti2.Cifti2Image(np.array([values], np.float32), header=(table, brain)).to_filename(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([0, 1, 2, 3], "1 others, first 3"),
+        ([0, 1, 1.5, 2.5], "2 others, first 1.5"),
+        ([0, 1, -1, 2], "1 others, first -1"),
+        ([0, 1, np.nan, 2], "1 others, first nan"),
+        ([0, 0, 0, 0], "no label above 0"),
+    ],
+)
+def test_dlabels_with_labels_out_of_their_table_are_errors(tmp_path, values, found):
+    with pytest.raises(AtlasError, match="cannot be used as an atlas") as caught:
+        Atlas.load(write_dlabel(tmp_path / "a.dlabel.nii", values, keys=(-1, 0, 1, 2)))
+    assert caught.value.found == found
+
+
+def test_labels_that_no_grayordinate_has_are_no_parcels(tmp_path):
+    atlas = Atlas.load(write_dlabel(tmp_path / "a.dlabel.nii", [2, 0, 2, 7], keys=(0, 1, 2, 7)))
+    assert atlas.parcels.table[["label", "name"]].to_numpy().tolist() == [[2, "key 2"], [7, "key 7"]]
+
+
+def test_files_that_are_no_dlabels_of_one_atlas_are_errors(small, tmp_path):
+    image = nib.load(small / "small.dlabel.nii")
+    labels, brain = (image.header.get_axis(axis) for axis in (0, 1))
+    values = np.asarray(image.dataobj)
+    two = cifti2.LabelAxis(["a", "b"], [labels.label[0]] * 2)
+    for axes in ((two, brain), (cifti2.SeriesAxis(0, 1, 2), brain)):
+        cifti2.Cifti2Image(np.vstack([values, values]), header=axes).to_filename(tmp_path / "b.dlabel.nii")
+        with pytest.raises(AtlasError, match="is not a dlabel of one atlas") as caught:
+            Atlas.load(tmp_path / "b.dlabel.nii")
+        assert "Axis of 2 x BrainModelAxis of" in caught.value.found
+    (tmp_path / "b.dlabel.nii").write_bytes((small / "small.dlabel.nii").read_bytes()[:3000])
+    with pytest.raises(AtlasError, match=r"b.dlabel.nii"):
+        Atlas.load(tmp_path / "b.dlabel.nii")
+    with pytest.raises(AtlasError, match="no dlabel at"):
+        Atlas.load(small, grayordinates=tmp_path / "none.dlabel.nii")
+
+
+def test_a_dlabel_is_read_again_when_the_file_has_changed(tmp_path):
+    path = write_dlabel(tmp_path / "a.dlabel.nii", [1, 2, 1, 2])
+    atlas = Atlas.load(path)
+    assert atlas.read_grayordinates() is atlas.read_grayordinates()
+    write_dlabel(path, [1, 2, 1, 2, 2])
+    assert len(atlas.read_grayordinates().label) == 5
+
+
 # A424 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +269,8 @@ def check_a424(atlas: Atlas) -> None:
 def test_a424_comes_from_a_folder_or_the_environment(shared, monkeypatch):
     atlas = Atlas.load(shared / "atlas")
     check_a424(atlas)
+    assert atlas.grayordinates == shared / "atlas" / A424_GRAYORDINATES
+    assert hashlib.sha256(atlas.grayordinates.read_bytes()).hexdigest() == A424_DLABEL.sha256
     assert atlas.parcels.table["yeo7"].isna().sum() == 65
     assert atlas.parcels.table.loc[0, "yeo7"] == "Vis"
     monkeypatch.setenv(ATLAS_DIR_VARIABLE, str(shared / "atlas"))
@@ -178,7 +288,38 @@ def test_a424_is_taken_from_the_cache_and_checked(shared, tmp_path, monkeypatch)
     (tmp_path / "A424").mkdir()
     for name in A424_FILES:
         (tmp_path / "A424" / name).write_bytes((shared / "atlas" / name).read_bytes())
-    check_a424(Atlas.load("A424", cache=tmp_path))
+    atlas = Atlas.load("A424", cache=tmp_path)
+    check_a424(atlas)
+    assert atlas.grayordinates is None
+    (tmp_path / "A424" / A424_GRAYORDINATES).write_bytes((shared / "atlas" / A424_GRAYORDINATES).read_bytes())
+    assert atlas.with_grayordinates(cache=tmp_path).grayordinates == tmp_path / "A424" / A424_GRAYORDINATES
+    assert Atlas.load("A424", cache=tmp_path).grayordinates == tmp_path / "A424" / A424_GRAYORDINATES
+    (tmp_path / "A424" / A424_GRAYORDINATES).unlink()
+
+
+def test_the_dlabel_of_a424_is_asked_for_only_when_it_is_needed(shared, tmp_path, monkeypatch):
+    asked = []
+
+    def offline(url, **_kwargs):
+        asked.append(url)
+        raise requests.exceptions.ConnectionError("no route to host")
+
+    for name in A424_FILES:
+        (tmp_path / name).write_bytes((shared / "atlas" / name).read_bytes())
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    monkeypatch.setenv(ATLAS_DIR_VARIABLE, str(tmp_path))
+    atlas = Atlas.load("A424")
+    assert (atlas.grayordinates, asked) == (None, [])
+    with pytest.raises(AtlasError, match=r"could not be downloaded: A424.dlabel.nii") as caught:
+        atlas.with_grayordinates(cache=tmp_path / "cache")
+    assert asked == [A424_DLABEL.url]
+    assert f"{A424_DLABEL.url} (as {A424_GRAYORDINATES})" in caught.value.remedy
+
+
+def test_the_dlabel_of_a424_is_an_atlas_by_itself(shared):
+    atlas = Atlas.load(shared / "atlas" / A424_GRAYORDINATES)
+    assert (atlas.name, len(atlas.parcels), atlas.image) == ("A424", 424, None)
+    assert atlas.parcels.table["name"][0] == "R_V1_ROI"
 
 
 def test_a424_without_internet_says_what_to_download_and_where_to_put_it(tmp_path, monkeypatch):

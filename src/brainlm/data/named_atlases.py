@@ -26,6 +26,7 @@ A424_IMAGE = "A424+2mm.nii.gz"
 A424_COORDINATES = "A424_Coordinates.txt"
 A424_NAMES = "A424_Labels_AA-AAc_main_maps.csv"
 A424_NETWORKS = "a424_parcels.tsv"  # optional, not published: Yeo-7 networks by majority of vertices
+A424_GRAYORDINATES = "A424.dlabel.nii"  # optional: only CIFTI scans need it
 # Last label of each part of the brain: 360 areas of the HCP-MMP cortex (1-180 right, 181-360 left), then subcortex.
 A424_STRUCTURES = {"cortex": 360, "subcortex": 396, "cerebellum": 424}
 
@@ -49,6 +50,9 @@ A424_FILES: Mapping[str, _Download] = {
         f"{_HIERARCHICAL}/{A424_NAMES}", "2920dac75cc297e48a8444c8a58a50c8ae2244b664167ac13c573633e9842b58"
     ),
 }
+A424_DLABEL = _Download(
+    f"{_BRAINLM}/{A424_GRAYORDINATES}", "aa44b971ff80d247f890365cbb5bc68583c84b37605bab04bc930dce8a263a1e"
+)
 A424_TERMS = "A424: Nemati et al. (2020), iScience 23, 100800; Apache-2.0 (image, coordinates) and GPL-3.0 (names)"
 
 # Yeo et al. (2011), J Neurophysiol 106: the 7 networks in their published order, by the names of the Schaefer atlas.
@@ -59,11 +63,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class AtlasFiles:
-    """The label image of an atlas and its parcels table; coordinates may be missing from it."""
+    """The label image of an atlas and its parcels table; coordinates may be missing from it.
+
+    ``grayordinates`` is the CIFTI dlabel with the same labels, where there is one.
+    """
 
     name: str
     image: Path
     table: pd.DataFrame
+    grayordinates: Path | None = None
 
 
 def a424(cache: Path | None, *, folder: Path | None = None) -> AtlasFiles:
@@ -75,7 +83,7 @@ def a424(cache: Path | None, *, folder: Path | None = None) -> AtlasFiles:
     if folder is None and os.environ.get(ATLAS_DIR_VARIABLE):
         folder = Path(os.environ[ATLAS_DIR_VARIABLE])
     if folder is None:
-        folder = _download_a424(cache)
+        folder = _downloaded(A424_FILES, cache)
     missing = [name for name in A424_FILES if not (folder / name).is_file()]
     if missing:
         raise AtlasError(
@@ -84,18 +92,30 @@ def a424(cache: Path | None, *, folder: Path | None = None) -> AtlasFiles:
             found=f"no {', '.join(missing)}",
             remedy="download them: " + ", ".join(f"{A424_FILES[name].url} (as {name})" for name in missing),
         )
-    return AtlasFiles("A424", folder / A424_IMAGE, _a424_table(folder))
+    grayordinates = folder / A424_GRAYORDINATES
+    return AtlasFiles(
+        "A424", folder / A424_IMAGE, _a424_table(folder), grayordinates if grayordinates.is_file() else None
+    )
 
 
-def _download_a424(cache: Path | None) -> Path:
+def a424_grayordinates(cache: Path | None) -> Path:
+    """The checked CIFTI dlabel of A424, downloaded into ``cache`` unless it is there.
+
+    Raises:
+        AtlasError: it cannot be downloaded.
+    """
+    return _downloaded({A424_GRAYORDINATES: A424_DLABEL}, cache) / A424_GRAYORDINATES
+
+
+def _downloaded(files: Mapping[str, _Download], cache: Path | None) -> Path:
     """The folder with the checked files; downloaded unless they are there."""
     import pooch
 
     folder = (cache or Path(pooch.os_cache("brainlm"))) / "A424"
     pooch.get_logger().setLevel(logging.WARNING)
-    if not all((folder / name).is_file() for name in A424_FILES):
+    if not all((folder / name).is_file() for name in files):
         logger.info("downloading A424 to %s (%s)", folder, A424_TERMS)
-    for name, download in A424_FILES.items():
+    for name, download in files.items():
         try:
             pooch.retrieve(download.url, known_hash=f"sha256:{download.sha256}", fname=name, path=folder)
         except (OSError, ValueError) as error:  # no internet, or another file than expected
@@ -104,7 +124,7 @@ def _download_a424(cache: Path | None) -> Path:
                 expected=f"{download.url} with SHA-256 {download.sha256}",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 remedy="on a machine with internet, download "
-                + ", ".join(f"{item.url} (as {other})" for other, item in A424_FILES.items())
+                + ", ".join(f"{item.url} (as {other})" for other, item in files.items())
                 + f"; put the files into {folder}, or into a folder named in {ATLAS_DIR_VARIABLE}",
             ) from error
     return folder
