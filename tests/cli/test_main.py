@@ -63,14 +63,14 @@ def test_an_unknown_verb_is_answered_with_the_nearest(speak, word, meant):
     spoken = speak(word, "a.store")
     assert spoken.status == 2
     assert f"no verb {word!r}; did you mean {meant!r}?" in spoken.err
-    assert "demo, import, inspect" in spoken.err
+    assert "demo, import, parcellate, merge, inspect" in spoken.err
 
 
 def test_a_verb_like_nothing_is_answered_with_all(speak):
     spoken = speak("xyzzy")
     assert spoken.status == 2
     assert "did you mean" not in spoken.err
-    assert "demo, import, inspect" in spoken.err
+    assert "demo, import, parcellate, merge, inspect" in spoken.err
 
 
 @pytest.mark.parametrize(

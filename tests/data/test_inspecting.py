@@ -8,6 +8,7 @@ import pytest
 
 from brainlm.data.inspecting import inspect_store
 from brainlm.data.parcels import Parcels
+from brainlm.data.quality import Quality
 from brainlm.data.recording import Recording
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store, StoreWriter
@@ -94,3 +95,42 @@ def test_tables_with_nothing_to_show_are_left_out(tmp_path):
     titles = [table.title for table in inspection.tables]
     assert not {"by site", "by task", "phenotypes", "left out", "parcels without signal"} & set(titles)
     assert all(not table.frame.empty for table in inspection.tables)
+
+
+def test_what_is_known_of_the_scans_is_shown_as_such_and_not_as_phenotypes(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "scans.store"
+    with StoreWriter(path, Parcels.unnamed(3), atlas="toy", phenotypes=("age",), has_quality=True) as writer:
+        for number, mean_fd in enumerate((0.1, 0.3, np.nan)):
+            bold = rng.normal(size=(20, 3)).astype(np.float32)
+            recording = Recording(bold, 2.0, f"sub-{number}", phenotypes={"age": 30.0})
+            quality = Quality(22, 2, mean_fd, 3 * mean_fd, np.nan, np.full(3, 0.75, np.float32))
+            writer.add(recording, quality=quality)
+    inspection = inspect_store(Store.open(path))
+    table = inspection.table("motion and quality").set_index("of each recording")
+    assert list(table.index) == ["num_volumes", "num_censored", "mean_fd", "max_fd", "coverage"]  # no tSNR is known
+    assert table.loc["mean_fd", ["known", "median"]].tolist() == [2, pytest.approx(0.2)]
+    assert table.loc["coverage", "max"] == 0.75
+    assert inspection.table("phenotypes")["phenotype"].tolist() == ["age"]
+    assert inspection.coverage.share.tolist() == [0.75] * 3
+
+
+def test_a_phenotype_named_as_a_measure_is_shown_with_the_measures(make_recording, make_store):
+    recordings = [make_recording(f"{n}", phenotypes={"mean_fd": 0.1 * n, "tsnr": "high"}) for n in range(1, 4)]
+    inspection = inspect_store(make_store(recordings, phenotypes=("mean_fd", "tsnr")))
+    assert inspection.table("motion and quality")["of each recording"].tolist() == ["mean_fd"]  # text is no measure
+    assert inspection.table("phenotypes")["phenotype"].tolist() == ["mean_fd", "tsnr"]
+
+
+def test_many_exclusions_are_told_by_reason(tmp_path):
+    with StoreWriter(tmp_path / "a.store", Parcels.unnamed(2), atlas="toy") as writer:
+        writer.add(Recording(np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32), 2.0, "sub-1"))
+        for number in range(30):
+            writer.exclude(Failure(f"s{number}.tsv", f"s{number}.tsv has {number} columns", "choose its atlas"))
+        writer.exclude(Failure("empty.tsv", "empty.tsv is empty", "write it again"))
+    inspection = inspect_store(Store.open(tmp_path / "a.store"))
+    assert inspection.table("left out").values.tolist() == [
+        [30, "… has … columns", "choose its atlas", "s0.tsv"],
+        [1, "empty.tsv is empty", "write it again", "empty.tsv"],
+    ]
+    assert {table.title: table.note for table in inspection.tables}["left out"].startswith("31 inputs")

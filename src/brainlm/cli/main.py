@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from brainlm.errors import BrainLMError
 
@@ -58,6 +58,7 @@ VERBS = {
 }
 
 EXAMPLES = """\
+  brainlm parcellate derivatives/fmriprep/ study.store --atlas A424 --jobs 8
   brainlm import my_tables/ study.store --atlas A424 --tr 0.735
   brainlm pretrain study.store --out runs/13m --preset 13m
   brainlm evaluate runs/13m study.store
@@ -175,9 +176,16 @@ def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
         if kinds.get(name) == list[str] and not name.endswith("+") and not (value or following).startswith("["):
             name += "+"
         out.append(name + equals + value if name.startswith("--") else word)
-        if kinds.get(name) is bool and not equals and following.lower() not in ("true", "false"):
+        if not equals and _stands_alone(kinds.get(name), following):
             out.append("true")
     return out
+
+
+def _stands_alone(kind: object, following: str) -> bool:
+    """Whether an option of this type means "yes" here: a flag, or one whose value may be left out (``--html``)."""
+    if kind is bool:
+        return following.lower() not in ("true", "false")
+    return bool in get_args(kind) and (not following or following.startswith("-"))
 
 
 def _with_nearest(error: argparse.ArgumentError, words: Sequence[str], parser: ArgumentParser) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.data.quality import Quality
 from brainlm.data.recording import Recording
 from brainlm.data.shards import KEY_COLUMNS, Row, StoredType, is_missing
 from brainlm.data.splits import SPLITS, bare_subject
@@ -51,7 +52,7 @@ class Admission:
         """The split that the subject's recordings are in, if there are any."""
         return self._split_of.get(bare_subject(subject))
 
-    def admit(self, recording: Recording, split: str) -> Row:
+    def admit(self, recording: Recording, split: str, quality: Quality | None = None) -> Row:
         """The row of a recording, which now counts as present.
 
         Raises:
@@ -65,7 +66,7 @@ class Admission:
         values: dict[str, str | float | int] = {name: getattr(recording, name) for name in KEY_COLUMNS}
         values |= {"site": recording.site, "source": recording.source, "split": split}
         values |= {"tr": float(recording.tr), "num_timepoints": recording.num_timepoints}
-        return Row(bold, values, dict(recording.phenotypes), recording_statistics(bold))
+        return Row(bold, values, dict(recording.phenotypes), recording_statistics(bold), quality)
 
     def _check_identity(self, recording: Recording, split: str) -> None:
         if split not in SPLITS:

@@ -14,21 +14,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from brainlm.data.manifest import ATLAS_IMAGE
+from brainlm.data.manifest import ATLAS_IMAGE, Manifest
 from brainlm.data.parcels import Parcels
+from brainlm.data.quality import MeasuredSignal
 from brainlm.data.read import Signal
 from brainlm.data.recording import Phenotype, Recording, recording_name
+from brainlm.data.scan import Scan
 from brainlm.data.shards import StoredType
 from brainlm.data.splits import SplitRule, assign_splits
 from brainlm.data.store_writer import StoreWriter
-from brainlm.errors import DataError, Failure
+from brainlm.errors import BrainLMError, DataError, Failure
 
 Progress = Callable[[int, int, str], None]  # recordings done, of how many, the name of the last one
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedRecording:
-    """A recording of which all but the signal is known; ``load`` reads that when its turn comes."""
+    """A recording of which all but the signal is known; ``load`` reads that when its turn comes.
+
+    ``split`` is the one that the source has put its subject in, "" where the store's rule decides.
+    """
 
     load: Callable[[], Signal]
     subject: str
@@ -40,6 +45,7 @@ class PlannedRecording:
     source: str = ""
     path: str = ""
     phenotypes: Mapping[str, Phenotype] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def origin(self) -> str:
@@ -92,20 +98,25 @@ def write_store(
     failures: Sequence[Failure] = (),
     notes: Sequence[str] = (),
     atlas_image: str | Path | None = None,
+    has_quality: bool = False,
+    before_publishing: Callable[[Manifest], None] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ImportSummary:
     """Read the planned recordings one by one, in the order of their names, and write them as the store ``out``.
 
+    With ``has_quality`` the store has columns for what a ``MeasuredSignal`` says.
+
     Raises:
-        DataError: none of them could be read, or the store cannot be written.
+        DataError: none of them could be read, the store cannot be written, or a source has put a subject in two splits.
     """
     split = split or SplitRule()
     chosen, duplicates = _without_duplicates(planned)
     failed = [*failures, *duplicates]
     if not chosen:
         raise _nothing_left(failed)
-    split_of = dict(zip((plan.name for plan in chosen), assign_splits(_people(chosen), split), strict=True))
+    splits = assign_splits(people_of(chosen), split, existing=_own_splits(chosen))
+    split_of = dict(zip((plan.name for plan in chosen), splits, strict=True))
     stored: list[_Stored] = []
     writer = StoreWriter(
         out,
@@ -115,6 +126,8 @@ def write_store(
         split_rule=split,
         phenotypes=phenotypes,
         source={**(source or {}), **({"notes": "\n".join(notes)} if notes else {})},
+        has_quality=has_quality,
+        before_publishing=before_publishing,
         overwrite=overwrite,
     )
     with writer:
@@ -123,7 +136,8 @@ def write_store(
             try:
                 signal = plan.load()
                 recording = plan.with_signal(signal, atlas=atlas)
-                writer.add(recording, split=split_of[plan.name])
+                quality = signal.quality if isinstance(signal, MeasuredSignal) else None
+                writer.add(recording, split=split_of[plan.name], quality=quality)
                 stored.append(_Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered))
             except DataError as error:
                 # What the disk refuses ends the import; what is wrong with one recording does not.
@@ -148,7 +162,7 @@ def write_store(
     )
 
 
-def failure_of(origin: str, error: DataError) -> Failure:
+def failure_of(origin: str, error: BrainLMError) -> Failure:
     """The failure that ``error`` means for the input at ``origin``, whose path is not said twice."""
     failure = Failure.from_error(origin, error)
     return replace(failure, reason=failure.reason.removeprefix(origin).lstrip(": "))
@@ -192,7 +206,7 @@ def _without_duplicates(
     return list(chosen.values()), duplicates
 
 
-def _people(planned: Sequence[PlannedRecording]) -> pd.DataFrame:
+def people_of(planned: Sequence[PlannedRecording | Scan]) -> pd.DataFrame:
     """A row a recording, with all columns that a split rule may name."""
     return pd.DataFrame(
         [
@@ -200,6 +214,20 @@ def _people(planned: Sequence[PlannedRecording]) -> pd.DataFrame:
             for plan in planned
         ]
     )
+
+
+def _own_splits(planned: Sequence[PlannedRecording]) -> dict[str, str] | None:
+    """The splits that the source has put subjects in; None where it has not."""
+    splits: dict[str, str] = {}
+    for plan in planned:
+        if plan.split and splits.setdefault(plan.subject, plan.split) != plan.split:
+            raise DataError(
+                f"the source has put {plan.subject} in two splits",
+                expected="one split for all recordings of a subject",
+                found=f"{splits[plan.subject]}, and {plan.split} for {plan.origin}",
+                remedy="divide people anew with --split",
+            )
+    return splits or None
 
 
 def _nothing_left(failures: Sequence[Failure]) -> DataError:

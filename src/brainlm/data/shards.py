@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Float, Float32, Int64
 
+from brainlm.data.quality import PARCEL_COVERAGE, QUALITY_COLUMNS, Quality
 from brainlm.data.recording import Phenotype
 from brainlm.data.statistics import RecordingStatistics
 from brainlm.errors import DataError
@@ -30,7 +31,8 @@ KEY_COLUMNS = ("subject", "session", "task", "run")
 TEXT_COLUMNS = (*KEY_COLUMNS, "site", "source", "split")
 FIXED_COLUMNS = (*KEY_COLUMNS, "site", "tr", "num_timepoints", "source", "split")
 STATISTICS_COLUMNS = ("parcel_median", "parcel_mean", "parcel_std")
-RESERVED_COLUMNS = frozenset({"bold", *FIXED_COLUMNS, *STATISTICS_COLUMNS})
+RESERVED_COLUMNS = frozenset({"bold", *FIXED_COLUMNS, *STATISTICS_COLUMNS})  # of every store
+RESERVED_WITH_QUALITY = frozenset({*RESERVED_COLUMNS, *QUALITY_COLUMNS, PARCEL_COVERAGE})
 
 STATE_FILE = "state.json"  # with dataset_info.json, what `datasets.load_from_disk` looks for
 
@@ -43,15 +45,34 @@ class Row:
     values: Mapping[str, str | float | int]
     phenotypes: Mapping[str, Phenotype]
     statistics: RecordingStatistics
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What decides the Arrow schema: the number of parcels, the stored type and the phenotype columns' types."""
+    """What decides the Arrow schema: the number of parcels, the stored type, the phenotype columns' types, and whether
+    there are columns that say how good each scan was.
+    """
 
     num_parcels: int
     dtype: StoredType
     phenotypes: Mapping[str, PhenotypeType]
+    has_quality: bool = False
+
+    @classmethod
+    def of(cls, schema: pa.Schema, *, num_parcels: int, dtype: StoredType) -> Layout:
+        """The layout that a shard with this schema has."""
+        with_quality = has_quality(schema)
+        return cls(
+            num_parcels,
+            dtype,
+            {
+                name: "string" if pa.types.is_string(schema.field(name).type) else "float64"
+                for name in schema.names
+                if name not in (RESERVED_WITH_QUALITY if with_quality else RESERVED_COLUMNS)
+            },
+            with_quality,
+        )
 
     def features(self) -> Any:
         """The ``datasets.Features`` of a row."""
@@ -60,13 +81,20 @@ class Layout:
         columns: dict[str, Any] = {"bold": Array2D(shape=(None, self.num_parcels), dtype=self.dtype)}
         types = {"tr": "float64", "num_timepoints": "int64"}
         columns |= {name: Value(types.get(name, "string")) for name in FIXED_COLUMNS}
+        columns |= {name: Value(kind) for name, kind in QUALITY_COLUMNS.items() if self.has_quality}
         columns |= {name: Value(kind) for name, kind in self.phenotypes.items()}
-        columns |= {name: List(Value("float32"), length=self.num_parcels) for name in STATISTICS_COLUMNS}
+        lists = (*STATISTICS_COLUMNS, PARCEL_COVERAGE) if self.has_quality else STATISTICS_COLUMNS
+        columns |= {name: List(Value("float32"), length=self.num_parcels) for name in lists}
         return Features(columns)
 
     def schema(self) -> pa.Schema:
         """The Arrow schema, with the metadata by which ``datasets`` recognises its features."""
         return self.features().arrow_schema
+
+
+def has_quality(schema: pa.Schema) -> bool:
+    """Whether the schema has the columns of ``quality.py`` (a phenotype of one of these names is no list)."""
+    return PARCEL_COVERAGE in schema.names and pa.types.is_fixed_size_list(schema.field(PARCEL_COVERAGE).type)
 
 
 def encode(rows: Sequence[Row], schema: pa.Schema) -> pa.RecordBatch:
@@ -75,12 +103,29 @@ def encode(rows: Sequence[Row], schema: pa.Schema) -> pa.RecordBatch:
     for name in FIXED_COLUMNS:
         columns[name] = pa.array([row.values[name] for row in rows], type=schema.field(name).type)
     for name, part in zip(STATISTICS_COLUMNS, ("median", "mean", "std"), strict=True):
-        flat = np.concatenate([getattr(row.statistics, part)[0] for row in rows])
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=schema.field(name).type)
+        columns[name] = _encode_list([getattr(row.statistics, part)[0] for row in rows], schema.field(name).type)
+    if has_quality(schema):
+        columns |= _encode_quality(rows, schema)
     for name in schema.names:
         if name not in columns:
             columns[name] = encode_phenotype([row.phenotypes.get(name) for row in rows], schema.field(name).type)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _encode_quality(rows: Sequence[Row], schema: pa.Schema) -> dict[str, pa.Array]:
+    """The columns of ``quality.py``; what is not known is null, a list without anything known all NaN."""
+    known = [row.quality.columns if row.quality is not None else {} for row in rows]
+    columns = {
+        name: pa.array([values.get(name) for values in known], type=schema.field(name).type, from_pandas=True)
+        for name in QUALITY_COLUMNS
+    }
+    nothing = np.full(rows[0].bold.shape[1], np.nan, np.float32)
+    lists = [row.quality.parcel_coverage if row.quality is not None else nothing for row in rows]
+    return columns | {PARCEL_COVERAGE: _encode_list(lists, schema.field(PARCEL_COVERAGE).type)}
+
+
+def _encode_list(parts: Sequence[np.ndarray], kind: pa.DataType) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(parts)), type=kind)
 
 
 def _encode_bold(signals: Sequence[np.ndarray], kind: pa.ExtensionType) -> pa.ExtensionArray:
@@ -157,17 +202,19 @@ class Shards:
     def __init__(self, tables: Sequence[pa.Table], *, num_parcels: int) -> None:
         self.num_parcels = num_parcels
         self._table = pa.concat_tables(tables)
+        self.has_quality = has_quality(self._table.schema)
         self._signals: list[np.ndarray] = []  # per record batch, all values of its recordings
-        self._statistics: list[list[np.ndarray]] = []  # per record batch, three times (rows, P)
+        self._lists: list[list[np.ndarray]] = []  # per record batch, three or four times (rows, P)
         self._batch_of: list[int] = []
         self._row_in_batch: list[int] = []
         self._offset_of: list[int] = []
         lengths = []
+        lists = (*STATISTICS_COLUMNS, PARCEL_COVERAGE) if self.has_quality else STATISTICS_COLUMNS
         for number, batch in enumerate(self._table.to_batches()):
             bold = batch.column("bold")
             storage = bold.storage if isinstance(bold, pa.ExtensionArray) else bold
             self._signals.append(storage.values.values.to_numpy(zero_copy_only=True))
-            self._statistics.append([self._matrix(batch.column(name)) for name in STATISTICS_COLUMNS])
+            self._lists.append([self._matrix(batch.column(name)) for name in lists])
             first_point = storage.offsets.to_numpy(zero_copy_only=True).astype(np.int64)
             self._batch_of += [number] * len(batch)
             self._row_in_batch += range(len(batch))
@@ -186,17 +233,26 @@ class Shards:
         return flat.reshape(length, self.num_parcels)
 
     def metadata(self) -> pd.DataFrame:
-        """Every column but the signals and statistics."""
-        names = [name for name in self._table.column_names if name not in ("bold", *STATISTICS_COLUMNS)]
+        """Every column but the signals and what is listed by parcel."""
+        lists = ("bold", *STATISTICS_COLUMNS, *((PARCEL_COVERAGE,) if self.has_quality else ()))
+        names = [name for name in self._table.column_names if name not in lists]
         return self._table.select(names).to_pandas()
 
     def statistics(self, rows: Iterable[int]) -> RecordingStatistics:
         """The statistics of these rows (copies)."""
-        places = [(self._statistics[self._batch_of[row]], self._row_in_batch[row]) for row in rows]
-        empty = np.empty((0, self.num_parcels), np.float32)
-        return RecordingStatistics(
-            *(np.stack([parts[k][row] for parts, row in places]) if places else empty for k in range(3))
-        )
+        rows = list(rows)
+        return RecordingStatistics(*(self._of_rows(rows, k) for k in range(len(STATISTICS_COLUMNS))))
+
+    def parcel_coverage(self, rows: Iterable[int]) -> Float32[np.ndarray, "N P"]:
+        """The coverage of every parcel in these rows (a copy); NaN throughout where it is not known."""
+        return self._of_rows(list(rows), len(STATISTICS_COLUMNS)) if self.has_quality else self._unknown(rows)
+
+    def _of_rows(self, rows: Sequence[int], k: int) -> Float32[np.ndarray, "N P"]:
+        parts = [self._lists[self._batch_of[row]][k][self._row_in_batch[row]] for row in rows]
+        return np.stack(parts) if parts else np.empty((0, self.num_parcels), np.float32)
+
+    def _unknown(self, rows: Iterable[int]) -> Float32[np.ndarray, "N P"]:
+        return np.full((len(list(rows)), self.num_parcels), np.nan, np.float32)
 
     def _matrix(self, column: pa.FixedSizeListArray) -> Float32[np.ndarray, "N P"]:
         return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.num_parcels)

@@ -15,11 +15,12 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 
 from brainlm.atomic import replaced_for, temporary_for
 from brainlm.data.manifest import ATLAS_IMAGE, MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
+from brainlm.data.quality import QUALITY_COLUMNS
 from brainlm.data.recording import Recording
 from brainlm.data.shards import FIXED_COLUMNS, Shards, open_shard
 from brainlm.data.statistics import RecordingStatistics
@@ -96,9 +97,7 @@ class Store:
         if not -len(self) <= index.__index__() < len(self):
             raise IndexError(f"recording {index} of {len(self)}")
         row: dict[str, Any] = {str(name): value for name, value in self._metadata.iloc[index.__index__()].items()}
-        phenotypes = {
-            name: None if pd.isna(value) else value for name, value in row.items() if name not in FIXED_COLUMNS
-        }
+        phenotypes = {name: None if pd.isna(row[name]) else row[name] for name in self.phenotypes}
         return Recording(
             bold=np.array(self.bold(index), dtype=np.float32),
             tr=float(row["tr"]),
@@ -109,8 +108,26 @@ class Store:
 
     @property
     def metadata(self) -> pd.DataFrame:
-        """One row a recording: subject, session, task, run, site, tr (s), num_timepoints, source, split, phenotypes."""
+        """One row a recording: subject, session, task, run, site, tr (s), num_timepoints, source, split; where scans
+        were parcellated, how good they were (``quality_columns``); then the phenotypes.
+        """
         return self._metadata.copy(deep=False)
+
+    @property
+    def quality_columns(self) -> tuple[str, ...]:
+        """The columns that say how good each scan was; none in a store that was imported from tables."""
+        return tuple(QUALITY_COLUMNS) if self._shards.has_quality else ()
+
+    @property
+    def phenotypes(self) -> tuple[str, ...]:
+        """The columns that are phenotypes."""
+        others = {*FIXED_COLUMNS, *self.quality_columns}
+        return tuple(str(name) for name in self._metadata if name not in others)
+
+    @property
+    def parcel_coverage(self) -> Float32[np.ndarray, "N P"]:
+        """The share of each parcel's atlas voxels with signal (a copy); NaN throughout where it is not known."""
+        return self._shards.parcel_coverage(self._rows.tolist())
 
     @cached_property
     def _metadata(self) -> pd.DataFrame:

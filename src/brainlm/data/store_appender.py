@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 
 import pandas as pd
-import pyarrow as pa
 
 from brainlm import atomic
 from brainlm.data.admission import Admission
@@ -21,16 +20,7 @@ from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording, recording_name
 from brainlm.data.shard_writer import ShardWriter
-from brainlm.data.shards import (
-    KEY_COLUMNS,
-    RESERVED_COLUMNS,
-    STATE_FILE,
-    Layout,
-    PhenotypeType,
-    Shards,
-    dataset_state,
-    open_shard,
-)
+from brainlm.data.shards import KEY_COLUMNS, STATE_FILE, Layout, Shards, dataset_state, open_shard
 from brainlm.data.splits import SplitRule, assign_splits
 from brainlm.errors import DataError, Failure
 
@@ -74,7 +64,7 @@ class StoreAppender:
         manifest.check_files(self.path)
         parcels = Parcels.read(self.path / PARCELS_FILE)
         tables = [open_shard(self.path / shard["file"]) for shard in manifest.shards]
-        layout = _layout(manifest, tables[0].schema, len(parcels))
+        layout = Layout.of(tables[0].schema, num_parcels=len(parcels), dtype=manifest.dtype)
         self._admission = Admission(
             num_parcels=len(parcels),
             atlas=manifest.atlas,
@@ -169,12 +159,3 @@ def append(path: str | Path, recordings: Iterable[Recording]) -> None:
     with StoreAppender(path) as appender:
         for recording in recordings:
             appender.add(recording)
-
-
-def _layout(manifest: Manifest, schema: pa.Schema, num_parcels: int) -> Layout:
-    phenotypes: dict[str, PhenotypeType] = {
-        name: "string" if pa.types.is_string(schema.field(name).type) else "float64"
-        for name in schema.names
-        if name not in RESERVED_COLUMNS
-    }
-    return Layout(num_parcels, manifest.dtype, phenotypes)

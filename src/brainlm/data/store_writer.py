@@ -6,21 +6,34 @@ What a shard looks like is in ``shards.py``, reading in ``store.py``.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 import brainlm
 from brainlm import atomic
 from brainlm.data.admission import Admission
 from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
+from brainlm.data.quality import Quality
 from brainlm.data.recording import Recording
 from brainlm.data.shard_writer import ShardWriter
-from brainlm.data.shards import RESERVED_COLUMNS, STATE_FILE, Layout, StoredType, dataset_state, write_dataset_info
+from brainlm.data.shards import (
+    RESERVED_COLUMNS,
+    RESERVED_WITH_QUALITY,
+    STATE_FILE,
+    Layout,
+    StoredType,
+    dataset_state,
+    write_dataset_info,
+)
 from brainlm.data.splits import SplitRule
 from brainlm.errors import DataError, Failure
+
+COVERAGE_DECIMALS = 4  # in parcels.tsv
 
 
 class StoreWriter:
@@ -34,6 +47,8 @@ class StoreWriter:
         split_rule: how the splits were decided (for the manifest, and for recordings appended later).
         phenotypes: the phenotype columns; a recording may lack some, but may not bring others.
         source: free text for the manifest, such as description, terms, url.
+        has_quality: give the store the columns of ``quality.py``, and its parcels table their mean coverage.
+        before_publishing: called with the manifest when all is on disk but not yet under its name.
         recordings_per_shard: recordings per Arrow file.
         overwrite: replace a store that is already at ``path``; anything else there is never replaced.
 
@@ -52,10 +67,12 @@ class StoreWriter:
         split_rule: SplitRule | None = None,
         phenotypes: Sequence[str] = (),
         source: Mapping[str, str] | None = None,
+        has_quality: bool = False,
+        before_publishing: Callable[[Manifest], None] | None = None,
         recordings_per_shard: int = 512,
         overwrite: bool = False,
     ) -> None:
-        _check_phenotype_names(phenotypes)
+        check_phenotype_names(phenotypes, has_quality=has_quality)
         self.path = Path(path).absolute()
         self._parcels = parcels
         self._overwrite = overwrite
@@ -63,7 +80,10 @@ class StoreWriter:
         self._exclusions: list[Failure] = []
         self._broken: DataError | None = None
         self._admission = Admission(num_parcels=len(parcels), atlas=atlas, dtype=dtype, phenotypes=phenotypes)
-        layout = Layout(len(parcels), dtype, dict.fromkeys(phenotypes, "float64"))
+        self._before_publishing = before_publishing
+        self._coverage_sum = np.zeros(len(parcels))
+        self._num_covered = 0
+        layout = Layout(len(parcels), dtype, dict.fromkeys(phenotypes, "float64"), has_quality)
         self._shards = ShardWriter(self._folder, layout, recordings_per_shard=recordings_per_shard)
         self._manifest = Manifest(
             atlas=atlas,
@@ -87,8 +107,8 @@ class StoreWriter:
                 raise
         return self
 
-    def add(self, recording: Recording, *, split: str = "train") -> None:
-        """Append a recording as the next row.
+    def add(self, recording: Recording, *, split: str = "train", quality: Quality | None = None) -> None:
+        """Append a recording as the next row; ``quality`` is for stores that have columns for it.
 
         Raises:
             DataError: it does not fit (the writer goes on without it), or the disk refuses (``__cause__`` is an
@@ -96,13 +116,17 @@ class StoreWriter:
         """
         if self._broken is not None:
             raise self._broken
-        row = self._admission.admit(recording, split)
+        assert quality is None or self._shards.layout.has_quality, "a store with has_quality"
+        row = self._admission.admit(recording, split, quality)
         try:
             with atomic.disk_errors(self.path):
                 self._shards.add(row)
         except DataError as error:
             self._broken = error
             raise
+        if quality is not None:
+            self._coverage_sum += quality.parcel_coverage
+            self._num_covered += 1
 
     def exclude(self, failure: Failure) -> None:
         """Note in the manifest an input that was left out."""
@@ -130,23 +154,47 @@ class StoreWriter:
         if self._shards.num_rows == 0:
             raise _nothing_stored(self.path, self._exclusions)
         exclusions = [asdict(failure) for failure in self._exclusions]
-        manifest = replace(self._manifest, shards=self._shards.finish(), exclusions=exclusions)
-        self._parcels.write(self._folder / PARCELS_FILE)
+        parcels = self._with_coverage(self._parcels)
+        manifest = replace(
+            self._manifest,
+            shards=self._shards.finish(),
+            exclusions=exclusions,
+            parcels_sha256=parcels.fingerprint,
+        )
+        parcels.write(self._folder / PARCELS_FILE)
         write_dataset_info(self._folder, self._shards.layout)
         (self._folder / STATE_FILE).write_text(dataset_state(manifest.shards), encoding="utf-8")
         (self._folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        if self._before_publishing is not None:
+            self._before_publishing(manifest)
         atomic.publish(self._folder, self.path)
 
+    def _with_coverage(self, parcels: Parcels) -> Parcels:
+        """The table with the mean coverage of each parcel over the recordings, where it is known."""
+        if not self._num_covered:
+            return parcels
+        table = parcels.table.drop(columns="coverage", errors="ignore")
+        return Parcels(table.assign(coverage=(self._coverage_sum / self._num_covered).round(COVERAGE_DECIMALS)))
+
     def _check_path(self) -> None:
-        is_store = (self.path / MANIFEST_FILE).is_file()
-        if not self.path.exists() or (self._overwrite and is_store):
-            return
-        raise DataError(
-            f"{self.path} exists already",
-            expected="a path that is free" + (", or a store to replace" if self._overwrite else ""),
-            found="a store" if is_store else "something that is not a store",
-            remedy="pass --overwrite to replace it, or choose another path" if is_store else "choose another path",
-        )
+        check_destination(self.path, overwrite=self._overwrite)
+
+
+def check_destination(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a store may be written to ``path``.
+
+    Raises:
+        DataError: something stands there that may not be replaced.
+    """
+    is_store = (path / MANIFEST_FILE).is_file()
+    if not path.exists() or (overwrite and is_store):
+        return
+    raise DataError(
+        f"{path} exists already",
+        expected="a path that is free" + (", or a store to replace" if overwrite else ""),
+        found="a store" if is_store else "something that is not a store",
+        remedy="pass --overwrite to replace it, or choose another path" if is_store else "choose another path",
+    )
 
 
 def _nothing_stored(path: Path, exclusions: Sequence[Failure]) -> DataError:
@@ -159,12 +207,18 @@ def _nothing_stored(path: Path, exclusions: Sequence[Failure]) -> DataError:
     )
 
 
-def _check_phenotype_names(names: Sequence[str]) -> None:
-    wrong = sorted({name for name in names if name in RESERVED_COLUMNS or list(names).count(name) > 1})
+def check_phenotype_names(names: Sequence[str], *, has_quality: bool = False) -> None:
+    """Make sure that the phenotypes can be columns of a store.
+
+    Raises:
+        DataError: a name is there twice, or a store has another column of this name.
+    """
+    reserved = RESERVED_WITH_QUALITY if has_quality else RESERVED_COLUMNS
+    wrong = sorted({name for name in names if name in reserved or list(names).count(name) > 1})
     if wrong:
         raise DataError(
             "phenotype columns cannot have these names",
-            expected=f"each name once, and none of {', '.join(sorted(RESERVED_COLUMNS))}",
+            expected=f"each name once, and none of {', '.join(sorted(reserved))}",
             found=", ".join(wrong),
             remedy="rename these columns",
         )
