@@ -15,6 +15,7 @@ from brainlm.errors import ConfigError, DataError
 from brainlm.report import page
 from brainlm.report.blocks import Picture
 from brainlm.report.page import build_report
+from brainlm.report.rendering import write_page
 from brainlm.report.run_folder import PARTS, RunFolder
 from brainlm.report.sections import embedding_map
 
@@ -170,7 +171,7 @@ def test_progress_counts_up_to_the_writing(full_run: Path) -> None:
 def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write") as caught:
-        page._write("text", tmp_path / "file" / "report.html")
+        write_page("text", tmp_path / "file" / "report.html")
     assert str(tmp_path / "file" / "report.html") in caught.value.problem
     assert caught.value.remedy
 

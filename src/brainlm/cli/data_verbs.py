@@ -10,6 +10,7 @@ from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.data.atlas import Atlas
 from brainlm.data.importing import import_recordings as import_tables
 from brainlm.data.inspecting import inspect_store
+from brainlm.data.outliers import MAX_READ
 from brainlm.data.planned import ImportSummary
 from brainlm.data.sources import abide, demo
 from brainlm.data.sources.coordinates import holds_coordinates, read_coordinates
@@ -117,15 +118,36 @@ def _report_import(summary: ImportSummary) -> int:
     return SOME_FAILED if summary.failures else DONE
 
 
-def inspect(store: Path, *, verify: bool = False) -> int:
+def inspect(store: Path, *, html: bool | Path = False, max_read: int = MAX_READ, verify: bool = False) -> int:
     """Show what is in a store: recordings by split, site, task, TR and length, phenotypes, and what was left out.
+
+    With --html also as one page with pictures: coverage on the brain, motion, and the recordings that stand out.
 
     Args:
         store: the store.
+        html: write the page, too: to this file, or beside the store (study.html for study.store).
+        max_read: for the page, compare the connectivity of at most this many recordings, drawn at random; 0: of all.
         verify: also compare every file with its checksum (reads the whole store).
     """
     opened = Store.open(store, verify=verify)
-    for table in inspect_store(opened).tables:
+    page = _page(opened, html) if html else None
+    inspection = inspect_store(opened)
+    for table in inspection.tables:
         show_table(table.title, table.frame, note=table.note)
+    if page is not None:
+        from brainlm.report.store_page import build_store_page
+
+        with progress_bar("page") as bar:
+            written = build_store_page(
+                opened, inspection=inspection, out=page, max_read=max_read, on_progress=bar.update
+            )
+        say(f"open it in a browser: {written}")
     next_command(f"brainlm pretrain {store} --out runs/first --preset tiny")
     return DONE
+
+
+def _page(store: Store, html: bool | Path) -> Path:
+    """Where the page goes, checked before anything is shown."""
+    from brainlm.report.store_page import page_path
+
+    return page_path(store.path, html if isinstance(html, Path) else None)

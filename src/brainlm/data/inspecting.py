@@ -1,4 +1,7 @@
-"""What is in a store, as tables: what `brainlm inspect` shows. Nothing is printed here."""
+"""What is in a store, as tables: what `brainlm inspect` shows. Nothing is printed here.
+
+Which recordings stand out is in ``outliers.py``; the page with pictures is in ``report/store_page.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from brainlm.data.shards import FIXED_COLUMNS
+from brainlm.data.coverage import Coverage, coverage_of, parts
+from brainlm.data.exclusions import group_reasons
+from brainlm.data.quality import QUALITY_COLUMNS
 from brainlm.data.splits import SPLITS
 from brainlm.data.store import Store
 
 MAX_CATEGORIES = 12  # of a phenotype's values, and of the parcels without signal, this many are listed
+MAX_EXCLUSIONS = 20  # beyond, inputs left out are listed by reason
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 
 
@@ -34,6 +40,7 @@ class Inspection:
     num_subjects: int
     num_parcels: int
     atlas: str
+    coverage: Coverage
     tables: tuple[InspectionTable, ...]
 
     def table(self, title: str) -> pd.DataFrame:
@@ -42,17 +49,19 @@ class Inspection:
 
 
 def inspect_store(store: Store) -> Inspection:
-    """Counts, lengths, parcels without signal, exclusions, spread and phenotypes of a store."""
+    """Counts, lengths, parcels without signal, motion, exclusions, spread and phenotypes of a store."""
     metadata = store.metadata
+    coverage = coverage_of(store)
     tables = [
         _origin(store),
         _counts(metadata, "split", order=SPLITS),
         *(_counts(metadata, column) for column in ("site", "task", "session", "run", "tr")),
         _quantiles("time points", {"recording": metadata["num_timepoints"]}),
         _quantiles("minutes", {"recording": metadata["num_timepoints"] * metadata["tr"] / 60}),
+        _quality(metadata),
         _spread(store),
-        _without_signal(store),
-        _phenotypes(metadata),
+        _without_signal(store, coverage),
+        _phenotypes(store),
         _exclusions(store),
     ]
     return Inspection(
@@ -61,6 +70,7 @@ def inspect_store(store: Store) -> Inspection:
         num_subjects=metadata["subject"].nunique(),
         num_parcels=store.num_parcels,
         atlas=store.manifest.atlas,
+        coverage=coverage,
         tables=tuple(table for table in tables if not table.frame.empty),
     )
 
@@ -111,24 +121,43 @@ def _quantiles(title: str, columns: dict[str, pd.Series]) -> InspectionTable:
     return InspectionTable(title, pd.DataFrame(rows).round(2))
 
 
+def measured_columns(metadata: pd.DataFrame) -> list[str]:
+    """The columns that say how good a scan was, where any is known: measured here, or imported under these names."""
+    numbers = (name for name in QUALITY_COLUMNS if name in metadata and pd.api.types.is_numeric_dtype(metadata[name]))
+    return [name for name in numbers if metadata[name].notna().any()]
+
+
+def _quality(metadata: pd.DataFrame) -> InspectionTable:
+    rows = [
+        {
+            "of each recording": name,
+            "known": int(metadata[name].notna().sum()),
+            **{key: float(metadata[name].quantile(q)) for key, q in QUANTILES.items()},
+        }
+        for name in measured_columns(metadata)
+    ]
+    return InspectionTable("motion and quality", pd.DataFrame(rows), "mean_fd and max_fd are in mm" if rows else "")
+
+
 def _spread(store: Store) -> InspectionTable:
     """How level and spread differ between recordings: units that were mixed up show here."""
-    with np.errstate(invalid="ignore"):
-        level = pd.Series(np.nanmedian(store.statistics.median, axis=1))
-        spread = pd.Series(np.nanmedian(store.statistics.std, axis=1))
-    rows = [
+    levels, spreads = [], []
+    for rows in parts(store):
+        statistics = store.statistics_of(rows)
+        levels.append(np.nanmedian(statistics.median, axis=1))
+        spreads.append(np.nanmedian(statistics.std, axis=1))
+    level, spread = pd.Series(np.concatenate(levels)), pd.Series(np.concatenate(spreads))
+    found = [
         {"of each recording": name, **{key: values.quantile(q) for key, q in QUANTILES.items()}}
         for name, values in (("median over parcels of the median", level), ("median over parcels of the SD", spread))
     ]
-    frame = pd.DataFrame(rows)
     ratio = spread.max() / spread.min()
     note = f"the widest recording has {ratio:.0f} times the spread of the narrowest" if ratio > 100 else ""
-    return InspectionTable("level and spread", frame, note)
+    return InspectionTable("level and spread", pd.DataFrame(found), note)
 
 
-def _without_signal(store: Store) -> InspectionTable:
-    missing_NP = np.isnan(store.statistics.std)
-    num_P = missing_NP.sum(axis=0)
+def _without_signal(store: Store, coverage: Coverage) -> InspectionTable:
+    num_P = coverage.num_without_signal
     worst = np.argsort(-num_P, kind="stable")[: min(MAX_CATEGORIES, int((num_P > 0).sum()))]
     parcels = store.parcels.table.iloc[worst]
     frame = pd.DataFrame(
@@ -141,15 +170,15 @@ def _without_signal(store: Store) -> InspectionTable:
     )
     note = (
         f"{int((num_P > 0).sum())} of {store.num_parcels} parcels lack signal somewhere; "
-        f"{int(missing_NP.any(axis=1).sum())} of {len(store)} recordings lack some"
+        f"{coverage.num_incomplete} of {len(store)} recordings lack some"
     )
     return InspectionTable("parcels without signal", frame, note)
 
 
-def _phenotypes(metadata: pd.DataFrame) -> InspectionTable:
-    """Every phenotype once a person: values that differ between a person's recordings count each."""
-    rows = []
-    for name in (column for column in metadata if column not in FIXED_COLUMNS):
+def _phenotypes(store: Store) -> InspectionTable:
+    """Every phenotype, counted by recording."""
+    metadata, rows = store.metadata, []
+    for name in store.phenotypes:
         values = metadata[name]
         rows.append(
             {
@@ -174,5 +203,13 @@ def _range(values: pd.Series) -> str:
 
 
 def _exclusions(store: Store) -> InspectionTable:
-    frame = pd.DataFrame(store.manifest.exclusions, columns=["source", "reason", "remedy"])
-    return InspectionTable("left out", frame, f"{len(frame)} inputs" if len(frame) else "")
+    """One by one, or by reason where they are many."""
+    exclusions = store.manifest.exclusions
+    note = f"{len(exclusions)} inputs" if exclusions else ""
+    if len(exclusions) <= MAX_EXCLUSIONS:
+        frame = pd.DataFrame(exclusions, columns=["source", "reason", "remedy"])
+        return InspectionTable("left out", frame, note)
+    groups = group_reasons(exclusions)
+    rows = [(group.num_inputs, group.reason, group.remedy, group.examples[0]) for group in groups]
+    frame = pd.DataFrame(rows, columns=["inputs", "reason", "remedy", "for example"])
+    return InspectionTable("left out", frame, f"{note}; each is listed in manifest.json")

@@ -1,5 +1,6 @@
-"""One self-contained HTML page from the files of a RUN folder: what was run, what came out, beside its baselines.
+"""Self-contained HTML pages: of a RUN folder what was run and what came out, of a store what is in it.
 
-``run_folder`` reads; ``embedding`` and ``sentences`` compute and word; ``*figures``, ``parcel_charts`` and
-``brain_maps`` draw; ``*sections`` make blocks; ``page`` writes the file. Nothing here opens a store or a model.
+For a run, ``run_folder`` reads and ``page`` writes; for a store, ``looked`` holds what was computed and ``store_page``
+writes. ``embedding`` and ``sentences`` compute and word; ``*figures``, ``carpet``, ``parcel_charts`` and ``brain_maps``
+draw; ``*section*`` and ``store_tables`` make blocks; ``rendering`` fills the templates. Nothing here opens a model.
 """

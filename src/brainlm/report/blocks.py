@@ -33,13 +33,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a caption; ``folded`` ones open on a click."""
+    """Rows under a caption; ``folded`` ones open on a click, those of ``words`` read from the left but for numbers."""
 
     kind: ClassVar[str] = "table"
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str
     folded: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from scipy.ndimage import distance_transform_edt
 
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError
-from brainlm.report.parcel_charts import ColourScale
+from brainlm.report.blocks import Picture
+from brainlm.report.parcel_charts import SCALE_NOTE, ColourScale, colour_bar, dots_panel
 from brainlm.report.sentences import counted, number
 from brainlm.report.style import Panel, png_uri
 
@@ -222,6 +223,25 @@ def choose_brain(parcels: Parcels | None, atlas: Path | None) -> Brain | None:
     if atlas is not None:
         return PaintedBrain(parcels, atlas)
     return MarkerBrain(parcels) if parcels.has_coordinates else None
+
+
+def picture(
+    parcels: Parcels | None,
+    brain: Brain | None,
+    values: Float[np.ndarray, "P"],
+    scale: ColourScale,
+    about: str,
+    *,
+    scale_note: str = SCALE_NOTE,
+    drawn_as_above: bool = False,
+) -> Picture:
+    """The map with its colour bar beside the dots by network; the dots alone where nothing says where parcels lie."""
+    side = dots_panel(values, parcels, scale)
+    if brain is None:
+        return Picture((side,), about)
+    note = "Drawn as above." if drawn_as_above else brain.note
+    caption = f"{about} {scale.reading} {note} {scale_note}".rstrip()
+    return Picture(brain.tiles(values, scale), caption, layout="brain", bar=colour_bar(values, scale), side=side)
 
 
 def _tile(name: str, picture: UInt8[np.ndarray, "H W 3"], scale: ColourScale) -> Panel:

@@ -19,6 +19,7 @@ from brainlm.report.run_folder import Embeddings
 BOOKKEEPING = (
     *("subject", "session", "task", "run", "site", "tr", "num_timepoints", "source", "split"),
     *("recording", "key", "file", "atlas"),
+    *("num_volumes", "num_censored", "max_fd"),  # mean_fd, tsnr and coverage say enough of the same
 )
 # Tried in this order when no phenotype has a usable number of levels.
 SECOND_CHOICE = ("task", "run", "session", "site")

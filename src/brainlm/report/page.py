@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup, escape
-
-from brainlm.atomic import disk_errors, write_text
 from brainlm.report import provenance, score_sections, sections
 from brainlm.report.blocks import Section
 from brainlm.report.brain_maps import choose_brain
 from brainlm.report.evaluation_file import Evaluation
+from brainlm.report.rendering import render, write_page
 from brainlm.report.run_folder import RunFolder, TrainingLog
 from brainlm.report.sentences import (
     VERDICT_MARKS,
@@ -74,18 +70,16 @@ def build_report(
         tell(step)
         made.append(make())
     tell("writing")
-    return _write(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
+    return write_page(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
 
 
 def _render(run: RunFolder, made: list[Section]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["code"] = _code
-    source = files("brainlm.report").joinpath("template.html").read_text(encoding="utf-8")
     evaluation = run.evaluation
     settings = evaluation.settings if evaluation is not None else {}
-    return environment.from_string(source).render(
+    return render(
+        "run_page.html",
+        eyebrow="BrainLM report",
+        first_number=2,
         title=_title(run.path.resolve()),
         summary=summary(run),
         glance=glance(run),
@@ -198,16 +192,3 @@ def next_steps(run: RunFolder) -> tuple[str, ...]:
             "Copy the atlas's label image to RUN/atlas.nii.gz and build this page again for painted brain maps."
         )
     return tuple(steps)
-
-
-def _code(text: str) -> Markup:
-    """Escaped text with its `backticks` as code."""
-    pieces = str(escape(text)).split("`")
-    return Markup("".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces)))
-
-
-def _write(text: str, path: Path) -> Path:
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    return path

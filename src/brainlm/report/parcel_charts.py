@@ -130,12 +130,17 @@ def network_column(parcels: Parcels) -> str | None:
     return None
 
 
+def network_names(parcels: Parcels, column: str) -> np.ndarray:
+    """The name of each parcel's network, spelled out where the column holds Yeo's numbers."""
+    return parcels.table[column].map(lambda value: _network_name(column, value)).to_numpy(object)
+
+
 def dots_panel(values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: ColourScale) -> Panel:
     """A dot a parcel by network, best network first; without networks all parcels from lowest to highest."""
     column = network_column(parcels) if parcels is not None else None
     if parcels is None or column is None:
         return _ranked_panel(values, scale)
-    names = parcels.table[column].map(lambda value: _network_name(column, value)).to_numpy()
+    names = network_names(parcels, column)
     groups = {name: values[(names == name) & np.isfinite(values)] for name in dict.fromkeys(names)}
     groups = {name: group for name, group in groups.items() if len(group)}
     ordered = sorted(groups, key=lambda name: -float(np.median(groups[name])))

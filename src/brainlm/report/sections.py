@@ -1,6 +1,6 @@
 """The sections about training, examples, parcels, embeddings and attention, from the parts of the run.
 
-A part that is missing becomes a sentence. The words around the blocks that never change are in ``template.html``; the
+A part that is missing becomes a sentence. The words around the blocks that never change are in ``run_page.html``; the
 scores beside the baselines are in ``score_sections.py``.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from brainlm.report import brain_maps, embedding_figures, figures, parcel_charts
+from brainlm.report import embedding_figures, figures, parcel_charts
 from brainlm.report.blocks import Block, Picture, Section, Sentence
+from brainlm.report.brain_maps import Brain, picture
 from brainlm.report.embedding import choose_column, project, shares
 from brainlm.report.run_folder import RunFolder
 from brainlm.report.score_sections import sample
@@ -71,7 +72,7 @@ def examples(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
     return Section("examples", "Reconstruction, by example", tuple(blocks))
 
 
-def parcels(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
+def parcels(run: RunFolder, brain: Brain | None) -> Section:
     """R2 of every parcel, and where the model is ahead of or behind the best baseline."""
     title = "Where in the brain"
     evaluation = run.evaluation
@@ -86,47 +87,30 @@ def parcels(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
         f"R² of {condition.model.name} per parcel, {condition.label}, pooled over {sample(evaluation)}: median "
         f"{number(float(np.nanmedian(values)))}, {num_below or 'none'} of {counted(num_known, 'parcel')} below 0."
     )
-    blocks = [*_no_brain(run, brain), _map(run, brain, values, parcel_charts.r2_scale(values), about)]
+    blocks = [*_no_brain(run, brain), picture(run.parcels, brain, values, parcel_charts.r2_scale(values), about)]
     rival = condition.baseline.r2_per_parcel if condition.baseline is not None else None
     if rival is not None and condition.best_baseline is not None and np.isfinite(values - rival).any():
         blocks.append(_lead_map(run, brain, values - rival, condition.best_baseline))
     return Section("parcels", title, tuple(blocks))
 
 
-def _lead_map(run: RunFolder, brain: brain_maps.Brain | None, lead: np.ndarray, baseline: str) -> Picture:
+def _lead_map(run: RunFolder, brain: Brain | None, lead: np.ndarray, baseline: str) -> Picture:
     num_behind, num_known = int((lead < 0).sum()), int(np.isfinite(lead).sum())
     about = (
         f"The same minus R² of {baseline}, the best baseline here: the model is behind in {num_behind} of "
         f"{counted(num_known, 'parcel')} (no intervals at this level)."
     )
-    return _map(run, brain, lead, parcel_charts.difference_scale(lead), about, drawn_as_above=True)
+    scale = parcel_charts.difference_scale(lead)
+    return picture(run.parcels, brain, lead, scale, about, drawn_as_above=True)
 
 
-def _no_brain(run: RunFolder, brain: brain_maps.Brain | None) -> list[Block]:
+def _no_brain(run: RunFolder, brain: Brain | None) -> list[Block]:
     if brain is not None:
         return []
     if run.parcels is None:
         return [Sentence(run.missing("parcels"), missing=True)]
     text = "There is no map of the brain: parcels.tsv lacks MNI coordinates and atlas.nii.gz is not in the run folder."
     return [Sentence(text, missing=True)]
-
-
-def _map(
-    run: RunFolder,
-    brain: brain_maps.Brain | None,
-    values: np.ndarray,
-    scale: parcel_charts.ColourScale,
-    about: str,
-    *,
-    drawn_as_above: bool = False,
-) -> Picture:
-    side = parcel_charts.dots_panel(values, run.parcels, scale)
-    if brain is None:
-        return Picture((side,), about)
-    note = "Drawn as above." if drawn_as_above else brain.note
-    caption = f"{about} {scale.reading} {note} {parcel_charts.SCALE_NOTE}"
-    bar = parcel_charts.colour_bar(values, scale)
-    return Picture(brain.tiles(values, scale), caption, layout="brain", bar=bar, side=side)
 
 
 def embedding_map(run: RunFolder, colour_by: str | None) -> Section:
@@ -182,7 +166,7 @@ def _embedded(run: RunFolder) -> str:
     return counted(len(run.embeddings.metadata) + run.embeddings.num_left_out, "recording")
 
 
-def attention(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
+def attention(run: RunFolder, brain: Brain | None) -> Section:
     """Mean attention of the CLS token on the brain, against what equal attention would be."""
     title = "Attention of the CLS token"
     if run.attention is None:
@@ -196,5 +180,5 @@ def attention(run: RunFolder, brain: brain_maps.Brain | None) -> Section:
         f"{np.nanmin(ratio):.2f}× to {np.nanmax(ratio):.2f}×. Attention says where the model looks, not what it needs."
     )
     blocks = _no_brain(run, brain)
-    blocks.append(_map(run, brain, values, parcel_charts.attention_scale(values), about))
+    blocks.append(picture(run.parcels, brain, values, parcel_charts.attention_scale(values), about))
     return Section("attention", title, tuple(blocks))
