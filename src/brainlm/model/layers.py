@@ -66,8 +66,13 @@ class Attention(nn.Module):
         assert self.filter_HL is not None
         if present_BS is not None:
             value_BHSF = value_BHSF * present_BS[:, None, :, None]
-        weight = self.filter_HL[:, None, :, None]
-        return F.conv2d(value_BHSF, weight, padding=(weight.shape[2] // 2, 0), groups=self.num_heads)
+        num_features, length = value_BHSF.shape[3], self.filter_HL.shape[1]
+        # A picture one pixel high: tokens along its width, every feature a channel. The same sums as with a channel a
+        # head and features along the width, but on a processor ten times as fast.
+        picture_BD1S = value_BHSF.transpose(1, 2).flatten(2).transpose(1, 2)[:, :, None]
+        weight_D11L = self.filter_HL.repeat_interleave(num_features, dim=0)[:, None, None]
+        filtered_BD1S = F.conv2d(picture_BD1S, weight_D11L, padding=(0, length // 2), groups=len(weight_D11L))
+        return filtered_BD1S[:, :, 0].unflatten(1, (self.num_heads, num_features)).transpose(2, 3)
 
 
 class FeedForward(nn.Module):
