@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from brainlm.data.bids import Participants, Sidecars, compile_pattern, entities_of, repetition_time
-from brainlm.data.joining import ImportPlan, notes_on_people, with_participant
+from brainlm.data.joining import ImportPlan, with_participant
+from brainlm.data.layouts.walking import matching
 from brainlm.data.parcels import Parcels
+from brainlm.data.people import notes_on_subjects
 from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
 from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_table
 from brainlm.data.repetition import seconds
@@ -91,7 +93,7 @@ def import_recordings(
     compiled = compile_pattern(pattern) if pattern else None
     tr = None if tr is None else seconds(tr, "--tr")
     people = Participants.read(participants) if participants is not None else Participants()
-    paths = [path for given in map(Path, inputs) for path in _existing(given)]
+    paths = [path for given in map(Path, inputs) for path in matching(given)]
     arrow = find_arrow_files(paths)
     if arrow.any:
         _refuse_options({"--drop-columns": drop_columns, "--ignore-header": ignore_header}, "Arrow data")
@@ -164,7 +166,7 @@ def _plan_tables(
             planned.append(_plan(item, partial(read, item.path), people, pattern, tr, sidecars))
         except DataError as error:
             failures.append(failure_of(str(item.path), error))
-    notes = notes_on_people(planned, people) if but is not None else []
+    notes = notes_on_subjects({plan.subject for plan in planned}, people) if but is not None else []
     if skipped:
         notes.append(f"{len(skipped)} files hold no parcel signals and were passed over: {listed(skipped)}")
     return ImportPlan(planned, phenotypes=people.columns, failures=failures, notes=notes)
@@ -181,7 +183,7 @@ def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> tup
             for table in tables:
                 found.setdefault(table.path.resolve(), table)
             continue
-        matches = [path for path in _existing(given) if path.is_file()]
+        matches = [path for path in matching(given) if path.is_file()]
         if not matches:
             raise DataError(
                 f"no input at {given}",
@@ -221,14 +223,6 @@ def _notes_on_tables(paths: Sequence[Path], *, but: str | Path | None) -> list[s
     tables = [table.name for path in paths if path.is_dir() for table in _tables_below(path, but=but)[0]]
     tables += [path.name for path in paths if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES]
     return [f"{len(tables)} tables beside Arrow data were passed over: {listed(tables)}"] if tables else []
-
-
-def _existing(given: Path) -> list[Path]:
-    """The path itself, or the files and folders that a pattern such as ``data/sub-*.tsv`` matches."""
-    if given.exists():
-        return [given]
-    fixed = next((folder for folder in given.parents if not set("*?[") & set(str(folder))), Path())
-    return sorted(fixed.glob(str(given.relative_to(fixed))))
 
 
 def _plan(

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from brainlm.data.bids import Entities, Participants
-from brainlm.data.joining import ImportPlan, notes_on_people, with_participant
+from brainlm.data.joining import ImportPlan, with_participant
+from brainlm.data.people import notes_on_subjects
 from brainlm.data.planned import PlannedRecording, failure_of, listed
 from brainlm.data.read import Orientation, Signal, signal_from_values
 from brainlm.data.recording import Phenotype
@@ -92,7 +93,7 @@ def plan_arrow(found: FoundFiles, people: Participants, options: ArrowOptions) -
             *content.notes,
             *_notes_on_signals(content.rows),
             *identified.notes,
-            *(notes_on_people(planned, people) if people.path else []),
+            *(notes_on_subjects({plan.subject for plan in planned}, people) if people.path else []),
             *notes_on_targets,
             *theirs.notes,
         ],
