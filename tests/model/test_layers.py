@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from brainlm.model.config import Stack
-from brainlm.model.layers import LEAK, Attention, Block, FeedForward, Transformer, initialise, prediction_head
+from brainlm.model.layers import (
+    LEAK,
+    Attention,
+    Block,
+    FeedForward,
+    Linear,
+    Transformer,
+    _onednn_pays,
+    initialise,
+    prediction_head,
+)
 
 WIDTH, HEADS = 12, 3
 FILTERS = pytest.mark.parametrize("length", [1, 3, 5, 65])  # the longest is longer than twice the sequence
@@ -217,3 +227,35 @@ def test_weights_start_small_biases_at_zero_and_norms_at_one():
     assert not linear.bias.any()
     assert norm.weight.eq(1).all()
     assert not norm.bias.any()
+
+
+class TestLinear:
+    """The fast way through oneDNN beside torch's own."""
+
+    def layer(self) -> Linear:
+        return make(Linear, WIDTH, 5)
+
+    def test_without_gradients_it_gives_what_it_gives_with_them(self):
+        layer, x_BSD = self.layer(), tokens()
+        with torch.no_grad():
+            plain, after_gelu = layer(x_BSD), layer.gelu(x_BSD)
+        torch.testing.assert_close(plain, layer(x_BSD).detach(), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(after_gelu, torch.nn.functional.gelu(layer(x_BSD)).detach(), atol=1e-6, rtol=1e-5)
+
+    def test_tokens_that_are_not_contiguous_or_not_there_pass(self):
+        layer, x_BSD = self.layer(), tokens()
+        strided_SBD = x_BSD.transpose(0, 1)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(strided_SBD), layer(strided_SBD.contiguous()))
+            assert layer(x_BSD[:0]).shape == (0, x_BSD.shape[1], 5)
+
+    @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+    def test_inference_in_float32_takes_the_fast_way_and_nothing_else_does(self):
+        layer, x_BSD = self.layer(), tokens()
+        assert not _onednn_pays(x_BSD)  # with gradients
+        with torch.no_grad():
+            assert _onednn_pays(x_BSD)
+            assert not _onednn_pays(x_BSD.double())
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert not _onednn_pays(x_BSD)
+                assert layer(x_BSD).dtype is torch.bfloat16

@@ -22,6 +22,35 @@ LEAK = 0.1  # slope below zero of the LeakyReLU between two layers of a head
 INIT_STD = 0.02  # standard deviation of the truncated normal that weights start from (ViT, MAE)
 
 
+class Linear(nn.Linear):
+    """``nn.Linear``, which at inference in float32 on a CPU goes through oneDNN where torch was built with it.
+
+    torch multiplies float32 matrices with MKL, which leaves a quarter to a third of the speed of some processors
+    unused (benchmarks/README.md).
+    """
+
+    def forward(self, tokens: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        return self._by_onednn(tokens, "none") if _onednn_pays(tokens) else super().forward(tokens)
+
+    def gelu(self, tokens: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        """The same and a GELU, in one pass where that is to be had."""
+        return self._by_onednn(tokens, "gelu") if _onednn_pays(tokens) else F.gelu(super().forward(tokens))
+
+    def _by_onednn(self, tokens: Tensor, then: str) -> Tensor:
+        # What inductor calls for frozen weights; it takes contiguous tokens only.
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            tokens.contiguous(), self.weight, self.bias, then, [], "none"
+        )
+        return result
+
+
+def _onednn_pays(tokens: Tensor) -> bool:
+    plain = tokens.device.type == "cpu" and tokens.dtype is torch.float32 and not torch.is_grad_enabled()
+    if not plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return False
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
@@ -32,8 +61,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, num_heads: int, convolution: int = 0) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         self.filter_HL = nn.Parameter(torch.empty(num_heads, convolution)) if convolution else None
         if self.filter_HL is not None:
             nn.init.trunc_normal_(self.filter_HL, std=INIT_STD)
@@ -80,11 +109,12 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
+        self.expand = Linear(width, hidden)
+        self.contract = Linear(hidden, width)
 
     def forward(self, tokens_BSD: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
-        return self.contract(F.gelu(self.expand(tokens_BSD)))
+        tokens_BSE: Tensor = self.expand.gelu(tokens_BSD)
+        return self.contract(tokens_BSE)
 
 
 class Block(nn.Module):
