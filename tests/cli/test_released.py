@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,28 @@ from published_folder import IMAGE, SEQUENCE, weights_of, write_published
 from brainlm.cli.released import results_folder
 from brainlm.data.atlas import Atlas
 from brainlm.data.parcels import Parcels
+from brainlm.data.resampling import resampled
+from brainlm.data.scaling import Scaler
 from brainlm.data.store import Store
 from brainlm.data.store_writer import StoreWriter
 from brainlm.data.synthetic import synthetic_population, synthetic_recordings
+from brainlm.inference import download
 from brainlm.inference.brainlm import BrainLM
-from brainlm.inference.folder import FILES
+from brainlm.inference.folder import FILES, read_scaler
+from brainlm.inference.identity import weights_sha256
 
 FIXTURES = ("old_13M_tiny", "vitmae_111M_tiny", "vitmae_650M_tiny")
 SPLITS = ("train", "train", "train", "train", "validation", "validation", "test", "test")
 
 
-def write_store(path: Path, parcels: Parcels, *, atlas: str, num_timepoints, tr: float = 0.735, splits=SPLITS) -> Store:
+def write_store(path: Path, parcels: Parcels, *, atlas: str, num_timepoints, tr=0.735, splits=SPLITS) -> Store:
+    """``tr`` (s) of all recordings, or a list with that of each."""
     population = synthetic_population(num_parcels=len(parcels), num_networks=3)
-    drawn = synthetic_recordings(population, num_subjects=len(splits), num_timepoints=num_timepoints, tr=tr)
+    trs = tr if isinstance(tr, list) else [tr] * len(splits)
+    drawn = synthetic_recordings(population, num_subjects=len(splits), num_timepoints=num_timepoints, tr=trs[0])
     with StoreWriter(path, parcels, atlas=atlas) as writer:
-        for recording, split in zip(drawn, splits, strict=True):
-            writer.add(dataclasses.replace(recording, atlas=atlas, phenotypes={}), split=split)
+        for recording, split, own_tr in zip(drawn, splits, trs, strict=True):
+            writer.add(dataclasses.replace(recording, atlas=atlas, phenotypes={}, tr=own_tr), split=split)
     return Store.open(path)
 
 
@@ -67,6 +74,16 @@ def converted(small, speak) -> Path:
     return small / "ours"
 
 
+@pytest.fixture
+def unfittable(monkeypatch):
+    """Fitting a scaler, long work on a large store, fails the test."""
+
+    def fit_scaler(*_, **__):
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr(BrainLM, "fit_scaler", fit_scaler)
+
+
 def content_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -74,10 +91,12 @@ def content_of(folder: Path) -> dict[str, bytes]:
 # ---- embed
 
 
-def test_one_command_turns_a_store_into_vectors_with_published_weights(study, speak):
+def test_one_command_turns_a_store_into_vectors_with_published_weights(study, speak, caplog):
     before = content_of(study / "vitmae_111M")
-    spoken = speak("embed", study / "vitmae_111M", study / "study.store")
+    with caplog.at_level(logging.WARNING):
+        spoken = speak("embed", study / "vitmae_111M", study / "study.store")
     assert (spoken.status, spoken.err) == (0, "")
+    assert any("fitted on 4 recordings only" in message for message in caplog.messages)
     written = study / "study.vitmae_111M"
     assert {path.name for path in written.iterdir()} == {
         *("embeddings.parquet", "attention.npz", "scaler.safetensors", "provenance.json")
@@ -153,11 +172,41 @@ def test_slow_recordings_are_refused_until_resampling_is_asked_for(converted, sm
     assert len(pd.read_parquet(small / "slow.ours" / "embeddings.parquet")) == 2
 
 
-def test_a_store_of_other_parcels_is_refused(study, small, speak):
-    refused = speak("embed", study / "vitmae_111M", small / "mini.store")
+@pytest.mark.usefixtures("unfittable")
+@pytest.mark.parametrize("slow", [("train", "test"), ("test",), ("train",)])
+def test_a_wrong_repetition_time_is_refused_before_the_scaling_is_fitted(converted, small, speak, slow):
+    parcels = Parcels.read(small / "parcels.tsv")
+    trs = [2.0 if split in slow else 0.735 for split in SPLITS]
+    write_store(small / "slow.store", parcels, atlas="mini", num_timepoints=60, tr=trs)
+    refused = speak("embed", converted, small / "slow.store", "--split", "test")
     assert refused.status == 2
-    assert "424 parcels (A424)" in refused.err
-    assert "6 parcels" in refused.err
+    assert "slow.store has another repetition time" in refused.err
+    assert "scaling fitted" not in refused.out
+    write_store(small / "fine.store", parcels, atlas="mini", num_timepoints=60)
+    with pytest.raises(AssertionError, match="fitted"):  # where nothing is refused
+        speak("embed", converted, small / "fine.store", "--split", "test")
+
+
+def test_with_resampling_the_scaling_is_fitted_on_what_the_model_sees(converted, small, speak):
+    parcels = Parcels.read(small / "parcels.tsv")
+    trs = [2.0, 0.735] * 4
+    store = write_store(small / "slow.store", parcels, atlas="mini", num_timepoints=60, tr=trs)
+    assert speak("embed", converted, small / "slow.store", "--resample").status == 0
+    found = read_scaler(small / "slow.ours")
+    training = [store[index] for index in range(4)]
+    used = [resampled(recording, 0.735) for recording in training]
+    np.testing.assert_array_equal(found.iqr_P, Scaler.fit_recordings([one.bold for one in used]).iqr_P)
+    assert not np.array_equal(found.iqr_P, Scaler.fit_recordings([one.bold for one in training]).iqr_P)
+    assert json.loads((small / "slow.ours" / "provenance.json").read_text())["scaler_fitted_on"]["resample"] is True
+
+
+def test_a_store_of_other_parcels_is_refused(study, small, speak):
+    for verb in ("embed", "evaluate"):
+        refused = speak(verb, study / "vitmae_111M", small / "mini.store")
+        assert refused.status == 2
+        assert "424 parcels (A424)" in refused.err
+        assert "6 parcels" in refused.err
+        assert "scaling fitted" not in refused.out
 
 
 def test_a_scaler_that_was_fitted_once_is_used_for_other_studies(converted, small, speak):
@@ -172,6 +221,60 @@ def test_a_scaler_that_was_fitted_once_is_used_for_other_studies(converted, smal
     assert content_of(small / "fitted") == before
     table = pd.read_parquet(small / "mini.fitted" / "embeddings.parquet")
     np.testing.assert_allclose(table["cls"].iloc[2], model.embed(Store.open(small / "mini.store")[2]).cls, atol=1e-5)
+
+
+# ---- terms
+
+
+@pytest.fixture
+def fetched(small, converted, monkeypatch):
+    """Stands in for the Hub: what is asked of it, and what the user had been told by then."""
+    told = []
+
+    def fetch(named):
+        told.append((str(named), sys.stdout.getvalue()))
+        return converted if named.folder == "ours" else small / "mini_13M"
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.chdir(small)
+    return told
+
+
+TERMS = ("CC BY-NC-ND 4.0", "atlas: A424")
+
+
+@pytest.mark.parametrize("verb", ["embed", "evaluate", "convert"])
+def test_terms_are_said_before_anything_is_downloaded_and_once(small, speak, fetched, verb):
+    if verb == "convert":
+        words = ("vandijklab/brainlm", small / "again", "--subfolder", "old_13M", "--parcels", small / "parcels.tsv")
+    else:
+        words = ("vandijklab/brainlm/ours", small / "mini.store", *(["--num_bootstrap", 2] * (verb == "evaluate")))
+    spoken = speak(verb, *words)
+    assert spoken.status == 0
+    (asked,) = fetched
+    assert asked[0] == ("vandijklab/brainlm/old_13M" if verb == "convert" else "vandijklab/brainlm/ours")
+    for words in TERMS:
+        assert asked[1].count(words) == 1
+        assert spoken.out.count(words) == 1
+
+
+def test_terms_of_other_models_on_the_hub_are_said_once_they_are_known(small, speak, fetched):
+    assert speak("embed", "lab/copy/ours", small / "mini.store").status == 0
+    ((_, before),) = fetched
+    assert "CC BY-NC-ND 4.0" not in before
+    spoken = speak("embed", "lab/copy/ours", small / "mini.store", "--overwrite")
+    assert spoken.out.count("CC BY-NC-ND 4.0") == 1  # those of published weights that someone copied
+
+
+@pytest.mark.parametrize("verb", ["embed", "evaluate"])
+def test_nothing_is_downloaded_for_a_store_that_is_not_there(small, speak, fetched, verb):
+    spoken = speak(verb, "vandijklab/brainlm/old_13M", small / "nowhere.store")
+    assert spoken.status == 2
+    assert not fetched
+    assert "CC BY-NC-ND 4.0" not in spoken.out
+
+
+# ---- where results go
 
 
 @pytest.mark.parametrize(
@@ -367,9 +470,24 @@ def test_published_weights_are_evaluated_beside_the_baselines(converted, small, 
     assert content_of(converted) == before
     assert any("does not say whom it was trained on" in record.getMessage() for record in caplog.records)
     assert not any("repetition time" in record.getMessage() for record in caplog.records)
+    judged = BrainLM.from_pretrained(converted).fit_scaler(Store.open(small / "mini.store").select(split="train"))
+    assert results["model"]["weights_sha256"] == weights_sha256(judged)
     again = speak("evaluate", converted, small / "mini.store")
     assert again.status == 2
     assert "--overwrite" in again.err
+
+
+@pytest.mark.usefixtures("unfittable")
+def test_what_cannot_be_evaluated_is_refused_before_the_scaling_is_fitted(converted, small, speak):
+    record = json.loads((converted / "provenance.json").read_text())
+    store = Store.open(small / "mini.store")
+    record["data"]["training_subjects"] = store.metadata["subject"].tolist()
+    (converted / "provenance.json").write_text(json.dumps(record))
+    seen = speak("evaluate", converted, small / "mini.store")
+    assert seen.status == 2
+    assert "trained on subjects it would be judged on" in seen.err
+    for words in (("--select", "site"), ("--select", "nothing=1")):
+        assert speak("evaluate", converted, small / "mini.store", *words).status == 2
 
 
 def test_an_evaluation_on_slow_recordings_is_warned_of(converted, small, speak, caplog):

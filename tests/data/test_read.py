@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainlm.data.parcels import Parcels
-from brainlm.data.read import TABLE_SUFFIXES, read_table, signal_from_values
+from brainlm.data.read import TABLE_SUFFIXES, parcels_come_first, read_table, signal_from_values
 from brainlm.errors import DataError
 
 NUM_PARCELS, NUM_TIMEPOINTS = 12, 30
@@ -179,6 +179,14 @@ def test_square_tables_are_ambiguous_until_told(tmp_path, parcels, rng):
     assert "--orientation time-first" in str(caught.value)
     first = read_table(path, parcels, orientation="time-first").bold
     np.testing.assert_array_equal(first.T, read_table(path, parcels, orientation="parcels-first").bold)
+
+
+@pytest.mark.parametrize("orientation", ["auto", "time-first", "parcels-first"])
+@pytest.mark.parametrize(("shape", "found"), [((12,), "12 values"), ((2, 12, 12), "2 x 12 x 12 values")])
+def test_what_is_no_table_has_no_orientation(shape, found, orientation):
+    with pytest.raises(DataError, match=r"a\.tsv does not fit the parcels table of 12") as caught:
+        parcels_come_first(shape, 12, orientation, what="a.tsv", remedy="give another")
+    assert (caught.value.found, caught.value.remedy) == (found, "give another")
 
 
 def test_wrong_number_of_columns_names_both_numbers_and_the_path(tmp_path, parcels, bold):

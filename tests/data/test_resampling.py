@@ -7,7 +7,7 @@ import pytest
 
 from brainlm.data import resampling
 from brainlm.data.recording import Recording
-from brainlm.data.resampling import ZERO_CROSSINGS, resampled
+from brainlm.data.resampling import ZERO_CROSSINGS, num_resampled, resampled
 from brainlm.errors import DataError
 
 RATIOS = pytest.mark.parametrize(
@@ -168,3 +168,11 @@ def test_upsampling_says_once_that_it_adds_no_information(rng, caplog):
         resampled(recording, 0.735)
     assert len(caplog.messages) == 1
     assert "nothing above 0.25 Hz" in caplog.messages[0]
+
+
+@RATIOS
+@pytest.mark.parametrize("num_timepoints", [8, 100, 147, 491, 1000])
+def test_the_length_is_known_beforehand(old_tr, new_tr, num_timepoints, rng):
+    recording = recording_of(rng.standard_normal((num_timepoints, 2)), old_tr)
+    for tr in (old_tr, new_tr):
+        assert num_resampled(num_timepoints, old_tr, tr) == resampled(recording, tr).num_timepoints

@@ -1,5 +1,7 @@
 """Scaling is fitted on training recordings, exact, reversible, and never lets a NaN through."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from safetensors.torch import save
 
 from brainlm.data import scaling
 from brainlm.data.recording import Recording
-from brainlm.data.scaling import Scaler, TensorStatistics
+from brainlm.data.scaling import Scaler, TensorStatistics, warn_of_few
 from brainlm.errors import ConfigError, DataError
 
 KINDS = ["robust", "zscore", "none"]
@@ -34,6 +36,11 @@ def raw_and_statistics(store, indices=None):
     shortest = min(int(store.num_timepoints[index]) for index in indices)
     raw = np.stack([store[index].bold[:shortest].T for index in indices])
     return torch.from_numpy(raw), TensorStatistics.from_arrays(store.statistics_of(indices))
+
+
+def pooled_of(store):
+    centred = [(store.bold(index), median_P) for index, median_P in enumerate(store.statistics.median)]
+    return scaling._pooled_values(centred, store.num_timepoints.tolist(), num_parcels=6)
 
 
 def reference_fit(recordings):
@@ -76,7 +83,7 @@ def test_too_many_values_are_thinned_evenly_and_the_same_way_each_time(recording
     np.testing.assert_array_equal(thinned.iqr_P, again.iqr_P)
     assert not np.array_equal(thinned.iqr_P, exact.iqr_P)
     np.testing.assert_allclose(thinned.iqr_P[:5], exact.iqr_P[:5], rtol=0.25)
-    pooled = scaling._pooled_values([store.bold(index) for index in range(len(store))], store.statistics.median)
+    pooled = pooled_of(store)
     assert pooled.shape == (6, 250)
     # Every other time point of the first recording, near enough.
     steps = (pooled[0, :19] + store.statistics.median[0, 0]).astype(np.float32)
@@ -85,9 +92,37 @@ def test_too_many_values_are_thinned_evenly_and_the_same_way_each_time(recording
 
 def test_fewer_values_than_recordings_still_span_all_of_them(recordings, make_store, monkeypatch):
     monkeypatch.setattr(scaling, "MAX_VALUES_PER_PARCEL", 3)
-    store = make_store(recordings)
-    bold = [store.bold(index) for index in range(len(store))]
-    assert scaling._pooled_values(bold, store.statistics.median).shape == (6, 3)
+    assert pooled_of(make_store(recordings)).shape == (6, 3)
+
+
+def test_recordings_made_one_by_one_give_the_same_and_are_let_go(recordings):
+    bold, alive = [recording.bold for recording in recordings], []
+
+    def one_by_one():
+        for bold_TP in bold:
+            assert sum(made() is not None for made in alive) <= 1  # all but the one before it are gone
+            made = bold_TP.copy()
+            alive.append(weakref.ref(made))
+            yield made
+            del made
+
+    found = Scaler.fit_one_by_one(one_by_one(), list(map(len, bold)), num_parcels=6, divisor=2.0)
+    expected = Scaler.fit_recordings(bold, divisor=2.0)
+    assert len(alive) == 8
+    for name, tensor in expected.to_tensors().items():
+        np.testing.assert_array_equal(found.to_tensors()[name], tensor)
+    for kind in ("zscore", "none"):
+        assert Scaler.fit_one_by_one(iter(()), [], kind, num_parcels=6).kind == kind  # nothing to look at
+
+
+@pytest.mark.parametrize(("num_recordings", "kind", "words"), [
+    (1, "robust", "on 1 recording only"), (19, "robust", "on 19 recordings only: fewer than 20"),
+    (20, "robust", ""), (2, "zscore", ""), (2, "none", ""),
+])  # fmt: skip
+def test_few_recordings_are_warned_of_where_they_decide(num_recordings, kind, words, caplog):
+    warn_of_few(num_recordings, kind)
+    assert words in caplog.text
+    assert len(caplog.records) == bool(words)
 
 
 def test_subjects_held_out_never_influence_the_scaler(recordings, make_store, tmp_path):

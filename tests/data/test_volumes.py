@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from brainlm.data.grid import Grid
-from brainlm.data.volumes import open_image, read_mask
+from brainlm.data.motion import file_content
+from brainlm.data.volumes import open_file, open_image, read_mask
 from brainlm.errors import DataError
 
 SHAPE = (5, 4, 3)
@@ -109,6 +110,17 @@ def test_a_member_of_an_archive_is_read_in_place(tmp_path, data):
     assert "no file at" in complaint_about(f"{tmp_path}/person 2.zip!/a.nii")
     (tmp_path / "junk.zip").write_bytes(b"junk")
     assert "damaged" in complaint_about(f"{tmp_path}/junk.zip!/a.nii")
+
+
+def test_a_file_and_a_member_of_an_archive_open_the_same_way(tmp_path, rng):
+    (tmp_path / "a.par").write_bytes(rng.bytes(5000))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "a.par", "in/a.par")
+    for name in (f"{tmp_path}/a.par", f"{tmp_path}/a.zip!/in/a.par"):
+        with open_file(name) as opened:
+            assert opened.num_bytes == 5000
+            assert opened.content.read() == file_content(name) == (tmp_path / "a.par").read_bytes()
+        assert opened.content.closed
 
 
 def test_members_of_a_gzip_file_are_one_stream(tmp_path, data):

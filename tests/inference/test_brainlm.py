@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainlm.data.resampling import resampled
-from brainlm.data.scaling import TensorStatistics
+from brainlm.data.scaling import Scaler, TensorStatistics
 from brainlm.data.windows import spread_starts
 from brainlm.errors import ConfigError, DataError
 from brainlm.inference.brainlm import BrainLM
@@ -396,3 +396,33 @@ def test_a_scaler_can_be_fitted_again_on_other_recordings(make_model, store):
     np.testing.assert_array_equal(model.scaler.iqr_P, before.iqr_P)
     zscore = make_model("zscore").fit_scaler(store)
     assert zscore.scaler.kind == "zscore"
+
+
+@pytest.mark.parametrize("as_store", [True, False])
+def test_a_scaler_is_fitted_on_what_is_used_after_resampling(slow_model, make_model, store, as_store):
+    model = make_model()
+    model.provenance = slow_model.provenance
+    recordings = [store[index] for index in range(len(store))]
+    model.fit_scaler(store if as_store else recordings, resample=True)
+    expected = Scaler.fit_recordings([resampled(recording, 1.0).bold for recording in recordings])
+    for name in ("median_P", "iqr_P", "valid_P"):
+        np.testing.assert_array_equal(getattr(model.scaler, name), getattr(expected, name))
+    assert not np.array_equal(model.scaler.iqr_P, model.fit_scaler(store).scaler.iqr_P)
+
+
+def test_of_mixed_repetition_times_only_those_too_far_are_resampled_for_the_scaler(slow_model, make_model, store):
+    model = make_model()
+    model.provenance = slow_model.provenance
+    near, far = dataclasses.replace(store[0], tr=1.1), store[3]
+    model.fit_scaler([near, far], resample=True)
+    expected = Scaler.fit_recordings([near.bold, resampled(far, 1.0).bold])
+    np.testing.assert_array_equal(model.scaler.iqr_P, expected.iqr_P)
+
+
+def test_a_scaler_of_few_recordings_is_warned_of(make_model, store, caplog):
+    make_model().fit_scaler([store[0], store[3]])
+    assert "fitted on 2 recordings only" in caplog.text
+    caplog.clear()
+    make_model().fit_scaler([store[index % len(store)] for index in range(20)])
+    make_model("zscore").fit_scaler([store[0]])
+    assert not caplog.records

@@ -308,6 +308,13 @@ def test_another_repetition_time_is_refused_or_resampled(slow_model, store, reco
     np.testing.assert_allclose(found, expected, **CLOSE)
 
 
+def test_a_scaler_is_fitted_on_resampled_recordings_where_they_are_resampled(unscaled, recordings):
+    unscaled.provenance = {"data": {"tr_s": [3.0]}}
+    found = BrainLMFeatures(unscaled, resample=True).fit(recordings).model_.scaler
+    expected = Scaler.fit_recordings([resampled(recording, 3.0).bold for recording in recordings])
+    np.testing.assert_array_equal(found.iqr_P, expected.iqr_P)
+
+
 def test_units_far_from_the_weights_are_warned_of_once(model, recordings, caplog):
     louder = [dataclasses.replace(recording, bold=recording.bold * 50) for recording in recordings]
     BrainLMFeatures(model).fit_transform(recordings)

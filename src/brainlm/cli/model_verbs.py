@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.cli.released import fit_if_needed, results_folder, show_terms
+from brainlm.cli.released import fit_if_needed, open_model, results_folder, scaling_cohort
 from brainlm.model.config import ModelConfig
 from brainlm.training.config import DeviceConfig, TrainingConfig
 
@@ -161,7 +161,7 @@ def embed(
 
     Writes a table with one row a recording (metadata, cls, mean) and the mean attention of CLS to every parcel. For
     the published weights, whose scaling was never published, it is fitted on the store's training recordings (on all
-    where there is no split) and written beside the table.
+    where there is no split; with --resample as they are after it) and written beside the table.
 
     Args:
         model: a run folder, a checkpoint folder, a published folder or a Hub id such as vandijklab/brainlm/old_13M.
@@ -175,17 +175,19 @@ def embed(
         overwrite: replace embeddings that are there.
     """
     from brainlm.data.store import Store
-    from brainlm.inference.brainlm import BrainLM
+    from brainlm.inference.cohort import check_recordings
     from brainlm.inference.folder import SCALER_FILE, write_provenance, write_scaler
     from brainlm.inference.stores import check_free, embed_store, write_embeddings
 
     opened = Store.open(store)
     folder = results_folder(model, store) if out is None else out
     check_free(folder, overwrite=overwrite)
-    loaded = BrainLM.from_pretrained(model).to(device)
-    show_terms(loaded)
-    fitted_here = fit_if_needed(loaded, opened)
     chosen = opened if split == "all" else opened.select(split=split)
+    loaded = open_model(model, device=device)
+    for used in (chosen, scaling_cohort(loaded, opened)):  # before the work of fitting begins
+        if used is not None:
+            check_recordings(used, loaded, resample=resample)
+    fitted_here = fit_if_needed(loaded, opened, resample=resample)
     step(f"embedding {len(chosen)} recordings of {store} with {model}")
     with progress_bar("recordings") as bar:
         embeddings = embed_store(loaded, chosen, batch_size=batch_size, resample=resample, on_progress=bar.update)

@@ -53,6 +53,7 @@ def convert(
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise ConfigError(f"{out} exists", remedy="give --overwrite to replace it, or another folder")
     expected = None if check is None else read_expected(check)
+    terms_shown = show_terms_of(official)
     folder = locate(official, subfolder=subfolder)
     found = read_official(folder)
     if found is None:
@@ -73,7 +74,8 @@ def convert(
     model = BrainLM.from_pretrained(folder, parcels=table)
     model.save_pretrained(out)
     say(f"{found.layout}, {model.network.num_parameters:,} parameters, {found.num_parcels} parcels")
-    show_terms(model)
+    if not terms_shown:
+        show_terms(model)
     say("its scaling statistics were never published: they are fitted on your recordings when it is used")
     agrees = expected is None or _compare(out, expected, found.mask_ratio)
     next_command(f"brainlm embed {out} STORE")
@@ -99,8 +101,37 @@ def _compare(out: Path, expected: Mapping[str, Tensor], mask_ratio: float) -> bo
     return not too_far
 
 
+def open_model(path_or_id: str, *, device: str = "cpu") -> BrainLM:
+    """The model, on the device; the terms of published weights are said once: of a Hub id before it is downloaded."""
+    from brainlm.inference.brainlm import BrainLM
+
+    terms_shown = show_terms_of(path_or_id)
+    model = BrainLM.from_pretrained(path_or_id).to(device)
+    if not terms_shown:
+        show_terms(model)
+    return model
+
+
+def show_terms_of(path_or_id: str) -> bool:
+    """Say under which terms the published weights that a Hub id names are, and their atlas, before they are had.
+
+    True if anything was said; nothing is for a folder, of which only its content tells what it is (``show_terms``).
+    """
+    if Path(path_or_id).exists():  # the Hub's client is not loaded for it
+        return False
+    from brainlm.data.named_atlases import A424_TERMS
+    from brainlm.inference.download import terms_of
+
+    terms = terms_of(path_or_id)
+    if terms is None:
+        return False
+    say(terms)
+    say(f"atlas: {A424_TERMS}")
+    return True
+
+
 def show_terms(model: BrainLM) -> None:
-    """Say under which terms published weights and their atlas are; nothing for other models."""
+    """Say under which terms the published weights in an open model and their atlas are; nothing for other models."""
     from brainlm.data.named_atlases import A424_TERMS
     from brainlm.inference.download import PUBLISHED_TERMS
     from brainlm.inference.released import ATLAS
@@ -112,23 +143,35 @@ def show_terms(model: BrainLM) -> None:
         say(f"atlas: {A424_TERMS}")
 
 
-def fit_if_needed(model: BrainLM, store: Store) -> bool:
-    """Fit the scaler of published weights on a store's training recordings, or on all where it has none.
+def scaling_cohort(model: BrainLM, store: Store) -> Store | None:
+    """The recordings that the scaler of published weights is fitted on: those for training, or all where none are.
+
+    None for a model that has its scaler. Worth checking before the long work of fitting.
+    """
+    if model.scaler.fitted:
+        return None
+    training = bool((store.metadata["split"] == "train").any())
+    return store.select(split="train") if training else store
+
+
+def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False) -> bool:
+    """Fit the scaler of published weights on the ``scaling_cohort`` of a store, resampled as it will be used.
 
     True if that was needed; it is said and recorded.
     """
-    if model.scaler.fitted:
+    cohort = scaling_cohort(model, store)
+    if cohort is None:
         return False
     training = bool((store.metadata["split"] == "train").any())
-    cohort = store.select(split="train") if training else store
     which = "training recordings" if training else "recordings; it has no training split"
     say(f"scaling fitted on the store's {len(cohort)} {which} (the statistics of these weights were never published)")
-    model.fit_scaler(cohort)
+    model.fit_scaler(cohort, resample=resample)
     model.provenance["scaler_fitted_on"] = {
         "store": store.path.name,
         "fingerprint": cohort.fingerprint,
         "num_recordings": len(cohort),
         "split": "train" if training else "all",
+        "resample": resample,
     }
     return True
 

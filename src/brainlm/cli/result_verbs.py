@@ -13,7 +13,7 @@ from rich.table import Table
 from brainlm.atomic import disk_errors, write_text
 from brainlm.cli.console import console, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.main import DONE
-from brainlm.cli.released import fit_if_needed, results_folder, show_terms
+from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
 
 
@@ -59,24 +59,23 @@ def evaluate(
     from brainlm.evaluation.masking import MaskedWindows, conditions
     from brainlm.evaluation.model_method import ModelMethod, PatchHider, refuse_seen_subjects
     from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
-    from brainlm.inference.brainlm import BrainLM
     from brainlm.inference.checks import warn_of_tr
     from brainlm.inference.folder import EVALUATION_FILE
+    from brainlm.inference.identity import weights_sha256
 
     folder = results_folder(run, store)
     path = folder / EVALUATION_FILE if out is None else out
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
-    model = BrainLM.from_pretrained(run).to(device)
     opened = Store.open(store)
-    model.check_store(opened)
-    show_terms(model)
-    fit_if_needed(model, opened)
     chosen = opened if split == "all" else opened.select(split=split)
-    chosen = chosen.select(**_selection(select))
+    chosen = chosen.select(**selection(select))
+    model = open_model(run, device=device)
+    model.check_store(opened)
     warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {store}")
     if not allow_seen:
         refuse_seen_subjects(model, chosen)
+    fit_if_needed(model, opened)  # last, for it is long work
     step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
     length, hider = model.config.num_timepoints, PatchHider(model)
 
@@ -113,6 +112,7 @@ def evaluate(
                 "run": str(run),
                 "preset": model.provenance.get("preset", ""),
                 "num_parameters": model.network.num_parameters,
+                "weights_sha256": weights_sha256(model),
             },
             on_progress=bar.update,
         )
@@ -127,7 +127,7 @@ def evaluate(
     return DONE
 
 
-def _selection(select: list[str]) -> dict[str, list[str]]:
+def selection(select: Sequence[str]) -> dict[str, list[str]]:
     """``site=YALE,USM`` as {"site": ["YALE", "USM"]}."""
     chosen = {}
     for part in select:

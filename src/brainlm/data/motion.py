@@ -6,15 +6,13 @@ Tables of confounds, and what is made of all this, are in ``confounds.py``.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
-from brainlm.data.volumes import IN_ZIP, damage
+from brainlm.data.volumes import damage, open_file
 from brainlm.errors import DataError
 
 HEAD_RADIUS_MM = 50.0  # Power et al. (2012), NeuroImage 59: turns become displacements on a sphere of this radius
@@ -98,9 +96,5 @@ def file_content(path: str) -> bytes:
     Raises:
         DataError: it is not there, or cannot be read.
     """
-    with damage(path, where="while it was read"):
-        if IN_ZIP in path:
-            archive, member = path.split(IN_ZIP, 1)
-            with zipfile.ZipFile(archive + IN_ZIP.removesuffix("!/")) as opened:
-                return opened.read(member)
-        return Path(path).read_bytes()
+    with damage(path, where="while it was read"), open_file(path) as opened:
+        return opened.content.read()

@@ -75,7 +75,8 @@ def read_table(
     labels = [str(label) for label in parcels.labels]
     raw = with_labels_as_header(_without_columns(raw, drop_columns, path), labels)
     values = _numbers(raw, path)
-    transposed = _is_transposed(values.shape, len(parcels), orientation, path)
+    remedy = _shape_remedy(values.shape, len(parcels), orientation)
+    transposed = parcels_come_first(values.shape, len(parcels), orientation, what=str(path), remedy=remedy)
     order = None
     if raw.header and not transposed and not ignore_header:
         order = _order_by_header(raw.header, parcels, path)
@@ -175,13 +176,27 @@ def _numbers(raw: RawTable, path: Path) -> Num[np.ndarray, "R C"]:
     return values
 
 
-def _is_transposed(shape: tuple[int, ...], num_parcels: int, orientation: Orientation, path: Path) -> bool:
-    """True when rows are parcels; an error when the number of parcels does not tell, or does not fit."""
-    rows_fit, columns_fit = shape[0] == num_parcels, shape[1] == num_parcels
-    found = f"{shape[0]} rows x {shape[1]} columns"
+def parcels_come_first(
+    shape: tuple[int, ...], num_parcels: int, orientation: Orientation, *, what: str, remedy: str
+) -> bool:
+    """True when the rows of a table are parcels.
+
+    Args:
+        shape: of the table.
+        num_parcels: decides, where it can.
+        orientation: which axis must fit; with ``auto`` either may.
+        what: whose shape it is, for the error.
+        remedy: what to do where nothing fits.
+
+    Raises:
+        DataError: it is no table, the axis does not fit, or both do and which is time is not said.
+    """
+    is_table = len(shape) == 2
+    rows_fit, columns_fit = (size == num_parcels for size in (shape if is_table else (0, 0)))
+    found = f"{shape[0]} rows x {shape[1]} columns" if is_table else f"{' x '.join(map(str, shape))} values"
     if orientation == "auto" and rows_fit and columns_fit:
         raise DataError(
-            f"{path}: rows and columns both fit the {num_parcels} parcels, so which is time is unknown",
+            f"{what}: rows and columns both fit the {num_parcels} parcels, so which is time is unknown",
             expected=f"{num_parcels} columns (or rows) and another number of time points",
             found=found,
             remedy="say which with --orientation time-first or --orientation parcels-first",
@@ -190,10 +205,10 @@ def _is_transposed(shape: tuple[int, ...], num_parcels: int, orientation: Orient
     if not wanted[orientation]:
         axis = {"auto": "columns (or rows)", "time-first": "columns", "parcels-first": "rows"}[orientation]
         raise DataError(
-            f"{path} does not fit the parcels table",
+            f"{what} does not fit the parcels table of {num_parcels}",
             expected=f"{num_parcels} {axis}, one a parcel",
             found=found,
-            remedy=_shape_remedy(shape, num_parcels, orientation),
+            remedy=remedy,
         )
     return not columns_fit if orientation == "auto" else orientation == "parcels-first"
 

@@ -62,8 +62,7 @@ def resampled(recording: Recording, tr: float) -> Recording:
     if math.isclose(tr, recording.tr, rel_tol=SAME_TR):
         return recording
     ratio = tr / recording.tr
-    # The little extra keeps the last point where it falls on the end but for rounding.
-    num_points = math.floor((recording.num_timepoints - 1) / ratio * (1 + SAME_TR)) + 1
+    num_points = num_resampled(recording.num_timepoints, recording.tr, tr)
     if num_points < 2:
         raise DataError(
             f"recording {recording.name} is too short to be resampled to a repetition time of {tr:g} s",
@@ -75,6 +74,14 @@ def resampled(recording: Recording, tr: float) -> Recording:
         _note_upsampling(recording.tr, tr)
     bold_KP = _interpolated(recording.bold, ratio=ratio, num_points=num_points)
     return dataclasses.replace(recording, bold=bold_KP, tr=tr)
+
+
+def num_resampled(num_timepoints: int, old_tr: float, new_tr: float) -> int:
+    """How many time points ``resampled`` makes of a recording of ``num_timepoints``, without making them."""
+    if math.isclose(new_tr, old_tr, rel_tol=SAME_TR):
+        return num_timepoints
+    # The little extra keeps the last point where it falls on the end but for rounding.
+    return math.floor((num_timepoints - 1) / (new_tr / old_tr) * (1 + SAME_TR)) + 1
 
 
 @functools.cache  # once for each pair of repetition times, not for each of a thousand recordings

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,14 @@ from brainlm.errors import DataError
 IN_ZIP = ".zip!/"  # stands between the path of an archive and the name of a member
 GZIP_MAGIC = b"\x1f\x8b"
 MOST_COMPRESSED = 1032  # times: what deflate can reach at best (zlib, technical details)
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file or a member of an archive, open for reading; ``num_bytes`` is its length, of a member unpacked."""
+
+    content: BufferedIOBase
+    num_bytes: int
 
 
 class Image:
@@ -78,7 +87,8 @@ def open_image(path: str | Path) -> Iterator[Image]:
     name = str(path)
     with ExitStack() as stack:
         with damage(name, where="in its header"):
-            raw, num_bytes = _open_bytes(name, stack)
+            opened = stack.enter_context(open_file(name))
+            raw, num_bytes = opened.content, opened.num_bytes
             most = num_bytes
             file = raw
             if raw.read(2) == GZIP_MAGIC:
@@ -112,15 +122,17 @@ def _cut_off(path: str, expected: str, found: str) -> DataError:
     )
 
 
-def _open_bytes(name: str, stack: ExitStack) -> tuple[BufferedIOBase, int]:
-    """The file, or the member of an archive, and its length."""
-    if IN_ZIP in name:
-        archive, member = name.split(IN_ZIP, 1)
-        opened = stack.enter_context(zipfile.ZipFile(archive + IN_ZIP.removesuffix("!/")))
-        file = stack.enter_context(opened.open(member))
-        return cast(BufferedIOBase, file), opened.getinfo(member).file_size
-    path = Path(name)
-    return stack.enter_context(path.open("rb")), path.stat().st_size
+@contextmanager
+def open_file(name: str) -> Iterator[OpenFile]:
+    """The file at a path, or the member of an archive (``a.zip!/b.par``), as it is; for use under ``damage``."""
+    if IN_ZIP not in name:
+        path = Path(name)
+        with path.open("rb") as file:
+            yield OpenFile(file, path.stat().st_size)
+        return
+    archive, member = name.split(IN_ZIP, 1)
+    with zipfile.ZipFile(archive + IN_ZIP.removesuffix("!/")) as opened, opened.open(member) as unpacked:
+        yield OpenFile(cast(BufferedIOBase, unpacked), opened.getinfo(member).file_size)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
-from brainlm.data.resampling import resampled
-from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics
+from brainlm.data.resampling import num_resampled, resampled
+from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics, warn_of_few
 from brainlm.data.store import Store
 from brainlm.data.windows import cut_windows, mix_seed, spread_starts
 from brainlm.errors import ConfigError, DataError
@@ -131,10 +131,16 @@ class BrainLM:
         """The repetition time (s) that recordings are resampled to on request; None when not recorded."""
         return float(np.median(self.trained_tr_s)) if self.trained_tr_s else None
 
-    def fit_scaler(self, cohort: Store | Sequence[Recording]) -> BrainLM:
+    def fit_scaler(self, cohort: Store | Sequence[Recording], *, resample: bool = False) -> BrainLM:
         """Fit the scaler on the recordings at hand; returns the model itself.
 
-        Needed for the published weights, whose statistics nobody has. Leave test recordings out of the cohort.
+        Needed for the published weights, whose statistics nobody has. Leave test recordings out of the cohort. Fewer
+        than 20 recordings are warned of.
+
+        Args:
+            cohort: of the model's parcels.
+            resample: fit it on what ``embed`` and the others see with ``resample``. Each recording is resampled once
+                more for this and then let go: of a store, no more than two are in memory.
 
         Raises:
             DataError: no recordings, other parcels than the model's, or no parcel varies.
@@ -142,12 +148,28 @@ class BrainLM:
         kind, divisor = self.scaler.kind, self.scaler.divisor
         if isinstance(cohort, Store):
             self.check_store(cohort)
+            trs, lengths = list(map(float, cohort.metadata["tr"])), cohort.num_timepoints.tolist()
+        else:
+            for recording in cohort:
+                self.check_parcels(recording.num_parcels, what=f"recording {recording.name}")
+            trs, lengths = [one.tr for one in cohort], [one.num_timepoints for one in cohort]
+        used = [self._used_tr(tr, resample=resample) for tr in trs]
+        if used != trs:
+            made = (resampled(cohort[index], tr).bold for index, tr in enumerate(used))
+            lengths = [num_resampled(*each) for each in zip(lengths, trs, used, strict=True)]
+            self.scaler = Scaler.fit_one_by_one(made, lengths, kind, num_parcels=len(self.parcels), divisor=divisor)
+        elif isinstance(cohort, Store):
             self.scaler = Scaler.fit(cohort, kind, allow_any_split=True, divisor=divisor)
-            return self
-        for recording in cohort:
-            self.check_parcels(recording.num_parcels, what=f"recording {recording.name}")
-        self.scaler = Scaler.fit_recordings([recording.bold for recording in cohort], kind, divisor=divisor)
+        else:
+            self.scaler = Scaler.fit_recordings([one.bold for one in cohort], kind, divisor=divisor)
+        warn_of_few(len(cohort), kind)
         return self
+
+    def _used_tr(self, tr: float, *, resample: bool) -> float:
+        """The repetition time (s) that a recording of ``tr`` is used on."""
+        if not resample or self.tr_s is None or is_trained_tr(tr, self.trained_tr_s):
+            return tr
+        return self.tr_s
 
     def prepare(self, recording: Recording, *, resample: bool = False) -> Recording:
         """The recording as the weights expect it, resampled if its repetition time is too far from theirs and if asked.
@@ -157,8 +179,7 @@ class BrainLM:
         """
         what = f"recording {recording.name}"
         self.check_parcels(recording.num_parcels, what=what)
-        if resample and self.tr_s is not None and not is_trained_tr(recording.tr, self.trained_tr_s):
-            return resampled(recording, self.tr_s)
+        recording = resampled(recording, self._used_tr(recording.tr, resample=resample))
         check_tr(recording.tr, self.trained_tr_s, what=what)
         return recording
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from brainlm.data.recording import Recording
 from brainlm.data.resampling import resampled
-from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics
+from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics, warn_of_few
 from brainlm.data.windows import cut_windows, spread_starts
 from brainlm.errors import ConfigError, DataError
 from brainlm.inference.brainlm import WINDOWS_AT_ONCE, BrainLM
@@ -172,11 +172,12 @@ class SampleTransform:
             starts = self._starts(prepared, self.preparation.num_windows)
             counts.append(len(starts))
             if fits_scaler:
-                raw.append(recording.bold)
+                raw.append(prepared.bold)
             else:
                 sizes.append(float(amplitudes(self._scaled(prepared, starts, len(starts))).median()))
         if fits_scaler:
             self.scaler = Scaler.fit_recordings(raw, self.scaler.kind, divisor=self.scaler.divisor)
+            warn_of_few(len(raw), self.scaler.kind)
         else:
             middle = float(np.median(sizes))
             warn_of_amplitude(middle, self.scaler, what="the middle one of the training recordings (refit=true helps)")

@@ -77,9 +77,8 @@ def check_recordings(recordings: Store | list[Recording], model: BrainLM, *, res
     """
     if isinstance(recordings, Store):
         model.check_store(recordings)
-        if not resample:
-            for tr in recordings.metadata["tr"].unique():
-                check_tr(float(tr), model.trained_tr_s, what=f"the store {recordings.path}")
+        for number, tr in enumerate(() if resample else recordings.metadata["tr"], start=1):
+            check_tr(float(tr), model.trained_tr_s, what=f"recording {number} of {recordings.path}")
         return
     for number, recording in enumerate(recordings, start=1):
         what = f"recording {recording.name} (item {number})"

@@ -22,7 +22,8 @@ from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.inference.batching import RecordingWindows, scaled_windows
 from brainlm.inference.brainlm import BrainLM
-from brainlm.inference.checks import amplitudes, check_tr, warn_of_amplitude
+from brainlm.inference.checks import amplitudes, warn_of_amplitude
+from brainlm.inference.cohort import check_recordings
 from brainlm.inference.pooling import WindowEmbedding, embed_windows, parcel_share
 from brainlm.model.attention import ClsWatch
 
@@ -69,10 +70,7 @@ def embed_store(
         DataError: the store has other parcels than the model, or a recording another repetition time.
         ConfigError: the scaler was never fitted.
     """
-    model.check_store(store)
-    if not resample:
-        for recording, tr in enumerate(store.metadata["tr"]):
-            check_tr(float(tr), model.trained_tr_s, what=f"recording {recording + 1} of {store.path}")
+    check_recordings(store, model, resample=resample)
     sums = _Sums(len(store), store.num_parcels, model.config.encoder_width)
     for batch in scaled_windows(model, store, batch_size, resample=resample):
         watch = ClsWatch(model.network, batch.valid_BPT)

@@ -20,8 +20,11 @@ def with_nan(signal):
 
 
 BAD_ROWS = {
-    "one parcel less": (lambda signal: signal[:-1], "does not fit the 12 parcels (found: Raw_Recording of 11 x 21)"),
-    "one parcel more": (lambda signal: np.pad(signal, ((0, 1), (0, 0))), "(found: Raw_Recording of 13 x 21)"),
+    "one parcel less": (
+        lambda signal: signal[:-1],
+        "Raw_Recording, does not fit the parcels table of 12 (found: 11 rows x 21 columns)",
+    ),
+    "one parcel more": (lambda signal: np.pad(signal, ((0, 1), (0, 0))), "(found: 13 rows x 21 columns)"),
     "square": (lambda signal: signal[:, :NUM_PARCELS], "which is time is unknown"),
     "NaN": (with_nan, "NaN or infinity inside a parcel"),
     "one time point": (lambda signal: signal[:, :1], "no time course"),

@@ -17,7 +17,7 @@ from brainlm.data.bids import Entities, Participants
 from brainlm.data.joining import ImportPlan, with_participant
 from brainlm.data.people import notes_on_subjects
 from brainlm.data.planned import PlannedRecording, failure_of, listed
-from brainlm.data.read import Orientation, Signal, signal_from_values
+from brainlm.data.read import Orientation, Signal, parcels_come_first, signal_from_values
 from brainlm.data.recording import Phenotype
 from brainlm.data.repetition import agreed_tr, seconds
 from brainlm.data.shards import RESERVED_COLUMNS
@@ -230,33 +230,19 @@ def _read_signal(files: OpenFiles, row: ArrowRow, num_parcels: int, orientation:
     values = files.array(row.file.path, row.number, row.signal.name)
     if row.signal.is_restored:
         orientation = "time-first"  # as its mean and deviation say
-    transposed = _is_transposed(values.shape, num_parcels, orientation, row)
+    transposed = parcels_come_first(
+        values.shape,
+        num_parcels,
+        # Rows lie both ways in one data set: the number of parcels decides, and the option only where it cannot.
+        orientation if len(set(values.shape)) == 1 else "auto",
+        what=f"{row.origin}, {row.signal.name},",
+        remedy="give the atlas or parcels table that these recordings were made with",
+    )
     if row.signal.is_restored:
         mean, std = (files.array(row.file.path, row.number, name) for name in (MEAN, STD))
         values = restored(values, mean, std, origin=row.origin)
     signal = signal_from_values(values.T if transposed else values, source=row.origin)
     return replace(signal, transposed=transposed)
-
-
-def _is_transposed(shape: tuple[int, ...], num_parcels: int, orientation: Orientation, row: ArrowRow) -> bool:
-    """True when parcels come first; ``orientation`` decides only where the number of parcels does not."""
-    if len(shape) != 2 or num_parcels not in shape:
-        raise DataError(
-            f"{row.origin} does not fit the {num_parcels} parcels",
-            expected=f"a table with {num_parcels} rows or columns",
-            found=f"{row.signal.name} of {' x '.join(map(str, shape))}",
-            remedy="give the atlas or parcels table that these recordings were made with",
-        )
-    if shape[0] != shape[1]:
-        return shape[0] == num_parcels
-    if orientation == "auto":
-        raise DataError(
-            f"{row.origin}: both axes fit the {num_parcels} parcels, so which is time is unknown",
-            expected=f"{num_parcels} parcels and another number of time points",
-            found=f"{row.signal.name} of {shape[0]} x {shape[1]}",
-            remedy="say which with --orientation time-first or --orientation parcels-first",
-        )
-    return orientation == "parcels-first"
 
 
 def _notes_on_signals(rows: Sequence[ArrowRow]) -> list[str]:
