@@ -68,6 +68,13 @@ TRAINING = [
     "patches 1 x 20 / 8 x 20",
 ]
 EMBEDDING = ["tiny recordings", *(["tiny peak memory"] if resident_memory() else [])]
+CONNECTOME = [
+    "correlations of 10 recordings of 16 x 40",
+    "nilearn's",
+    "nilearn's / ours",
+    "partial correlations",
+    "tangent vectors of a fold",
+]
 
 
 def test_a_quick_run_measures_everything(tmp_path, capsys):
@@ -75,7 +82,13 @@ def test_a_quick_run_measures_everything(tmp_path, capsys):
     assert main(["bench", "--quick", "--threads", "1", "--out", str(tmp_path / "speed.json")]) == 0
     assert torch.get_num_threads() == threads
     benchmark = Benchmark.read(tmp_path / "speed.json")
-    assert [measure.name for measure in benchmark.measures] == PARCELLATION + WINDOWS + TRAINING + EMBEDDING
+    assert [measure.name for measure in benchmark.measures] == [
+        *PARCELLATION,
+        *WINDOWS,
+        *TRAINING,
+        *EMBEDDING,
+        *CONNECTOME,
+    ]
     assert benchmark.left_out == ()
     assert benchmark.machine["threads"] == 1
     for measure in benchmark.measures:
@@ -124,6 +137,7 @@ def test_a_quick_run_measures_everything_on_a_gpu():
         *TRAINING,
         "tiny recordings",
         "tiny peak GPU memory",
+        *CONNECTOME,
     ]
     assert benchmark.left_out == ()
 
@@ -150,4 +164,6 @@ def test_full_sizes_are_those_of_the_published_table():
     assert (FULL.windows.batch_size, FULL.windows.num_timepoints, FULL.windows.num_parcels) == (64, 200, 424)
     assert FULL.windows.num_short == 10_000
     assert FULL.training.preset == "13m"
+    sizes = FULL.connectome
+    assert (sizes.num_recordings, sizes.num_parcels, sizes.recording_timepoints) == (1000, 200, 200)
     assert list(FULL.embedding.num_recordings) == ["tiny", "13m", "111m", "650m"]

@@ -1,6 +1,6 @@
 """How much is measured, in which order, and the whole of it.
 
-What each part measures is in ``parcellation.py``, ``windows.py``, ``training.py`` and ``embedding.py``.
+What each part measures is in ``parcellation.py``, ``windows.py``, ``training.py``, ``embedding.py``, ``connectome.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from brainlm.bench.connectome import ConnectomeSizes, measure_connectomes
 from brainlm.bench.embedding import EmbeddingSizes, measure_embedding
 from brainlm.bench.machine import describe_machine
 from brainlm.bench.parcellation import ParcellationSizes, measure_loop, measure_masker, measure_parcellation
@@ -21,7 +22,7 @@ from brainlm.bench.training import TrainingSizes, measure_training
 from brainlm.bench.windows import WindowSizes, measure_memory, measure_opening, measure_reading
 from brainlm.errors import BrainLMError, ConfigError, Failure
 
-PARTS: tuple[Part, ...] = ("parcellation", "windows", "training", "embedding")
+PARTS: tuple[Part, ...] = ("parcellation", "windows", "training", "embedding", "connectome")
 Listener = Callable[[int, int, str], None]
 
 
@@ -33,6 +34,7 @@ class Sizes:
     windows: WindowSizes
     training: TrainingSizes
     embedding: EmbeddingSizes
+    connectome: ConnectomeSizes
 
 
 FULL = Sizes(
@@ -54,6 +56,7 @@ FULL = Sizes(
         recording_timepoints=400,
         repeats=3,
     ),
+    ConnectomeSizes(num_recordings=1000, num_parcels=200, recording_timepoints=200, repeats=5),
 )
 
 # Seconds; every number is there, none means anything.
@@ -71,6 +74,7 @@ QUICK = Sizes(
     ),
     TrainingSizes(preset="tiny", num_parcels=16, num_windows=2, square=128, repeats=2),
     EmbeddingSizes(num_recordings={"tiny": 1}, num_parcels=16, recording_timepoints=200, repeats=1),
+    ConnectomeSizes(num_recordings=10, num_parcels=16, recording_timepoints=40, repeats=2),
 )
 # A GPU is not busy with two windows.
 WINDOWS_PER_STEP_ON_GPU = 16
@@ -103,7 +107,7 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure ``parts`` on this machine.
 
-    An image and stores of random numbers are written into a temporary folder: about 1.3 GB, unless ``quick``.
+    An image and stores of random numbers are written into a temporary folder: about 1.5 GB, unless ``quick``.
 
     Args:
         parts: what to measure.
@@ -182,6 +186,16 @@ def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: in
     def embedding(name: str) -> Callable[[], list[Measure]]:
         return lambda: measure_embedding(folder, name, sizes.embedding, device=device, num_threads=num_threads)
 
+    def connectome() -> list[Measure]:
+        length = sizes.connectome.recording_timepoints
+        store = random_store(
+            folder / "connectome.store",
+            num_recordings=sizes.connectome.num_recordings,
+            num_parcels=sizes.connectome.num_parcels,
+            num_timepoints=(length, length),
+        )
+        return measure_connectomes(store, sizes.connectome)
+
     return [
         Stage("parcellating an image", "parcellation", parcellating(measure_parcellation)),
         Stage("parcellating it with a loop", "parcellation", parcellating(measure_loop)),
@@ -190,6 +204,7 @@ def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: in
         Stage("opening a store", "windows", lambda: measure_opening(folder, sizes.windows)),
         Stage(f"training {sizes.training.preset}", "training", training),
         *(Stage(f"embedding with {name}", "embedding", embedding(name)) for name in sizes.embedding.num_recordings),
+        Stage("correlating parcels", "connectome", connectome),
     ]
 
 
