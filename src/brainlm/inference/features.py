@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +23,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from brainlm.data.recording import Recording
+from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.inference.batching import scaled_windows
 from brainlm.inference.brainlm import BrainLM
@@ -103,7 +106,7 @@ class BrainLMFeatures(TransformerMixin, BaseEstimator):
         recordings = recordings_of(X, tr=self.tr)
         check_recordings(recordings, model, resample=self.resample)
         if not model.scaler.fitted:
-            model.fit_scaler(recordings)
+            model.fit_scaler(recordings, resample=self.resample)
         self.model_ = model
         self.n_features_in_ = len(model.parcels)
         return self
@@ -119,18 +122,10 @@ class BrainLMFeatures(TransformerMixin, BaseEstimator):
         self._check_settings()
         recordings = recordings_of(X, tr=self.tr)
         check_recordings(recordings, self.model_, resample=self.resample)
-        features_NF = torch.zeros(len(recordings), self._num_features)
-        num_windows_N = torch.zeros(len(recordings))
-        amplitude: list[Tensor] = []
-        for batch in scaled_windows(self.model_, recordings, self.batch_size, resample=self.resample):
-            embedding = embed_windows(self.model_.network, batch.signal_BPT, batch.valid_BPT)
-            features_NF.index_add_(0, batch.recording_B, _pooled(embedding, self.pooling).cpu())
-            num_windows_N.index_add_(0, batch.recording_B, torch.ones(len(batch.recording_B)))
-            amplitude.append(amplitudes(batch))
-        warn_of_amplitude(
-            float(torch.cat(amplitude).median()), self.model_.scaler, what="the middle one of the windows"
+        features = pooled_features(
+            self.model_, recordings, (self.pooling,), batch_size=self.batch_size, resample=self.resample
         )
-        return features_NF.div_(num_windows_N[:, None]).numpy()
+        return features[self.pooling]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """``cls_0``, ``cls_1``, ... or ``mean_0``, ...; with pooling ``parcels`` the parcel's name and the number.
@@ -152,11 +147,6 @@ class BrainLMFeatures(TransformerMixin, BaseEstimator):
         prefixes = names if self.pooling == "parcels" else [self.pooling]
         width = self.model_.config.encoder_width
         return np.array([f"{prefix}_{number}" for prefix in prefixes for number in range(width)], dtype=object)
-
-    @property
-    def _num_features(self) -> int:
-        width = self.model_.config.encoder_width
-        return width * len(self.model_.parcels) if self.pooling == "parcels" else width
 
     def _check_settings(self) -> None:
         if self.pooling not in get_args(Pooling):
@@ -189,6 +179,46 @@ class BrainLMFeatures(TransformerMixin, BaseEstimator):
             if isinstance(state.get(name), BrainLM):
                 state[name] = _on_cpu(state[name], networks)
         return state
+
+
+def pooled_features(
+    model: BrainLM,
+    recordings: Store | Sequence[Recording],
+    poolings: Sequence[Pooling],
+    *,
+    batch_size: int = 32,
+    resample: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[Pooling, Float32[np.ndarray, "N F"]]:
+    """Every recording as vectors of several kinds, from one pass: the mean over as many windows as fit.
+
+    Args:
+        model: its scaler must be fitted.
+        recordings: checked before with ``check_recordings``.
+        poolings: which vectors; F is D for ``cls`` and ``mean``, P x D for ``parcels``.
+        batch_size: windows at a time; changes no result.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
+        on_progress: called with recordings done and of how many.
+    """
+    widths = {pooling: _num_features(model, pooling) for pooling in poolings}
+    sums = {pooling: torch.zeros(len(recordings), width) for pooling, width in widths.items()}
+    num_windows_N = torch.zeros(len(recordings))
+    amplitude: list[Tensor] = []
+    for batch in scaled_windows(model, recordings, batch_size, resample=resample):
+        embedding = embed_windows(model.network, batch.signal_BPT, batch.valid_BPT)
+        for pooling, sums_NF in sums.items():
+            sums_NF.index_add_(0, batch.recording_B, _pooled(embedding, pooling).cpu())
+        num_windows_N.index_add_(0, batch.recording_B, torch.ones(len(batch.recording_B)))
+        amplitude.append(amplitudes(batch))
+        if on_progress is not None:
+            on_progress(int(batch.recording_B[-1]) + 1, len(recordings))
+    warn_of_amplitude(float(torch.cat(amplitude).median()), model.scaler, what="the middle one of the windows")
+    return {pooling: sums_NF.div_(num_windows_N[:, None]).numpy() for pooling, sums_NF in sums.items()}
+
+
+def _num_features(model: BrainLM, pooling: Pooling) -> int:
+    width = model.config.encoder_width
+    return width * len(model.parcels) if pooling == "parcels" else width
 
 
 def _pooled(embedding: WindowEmbedding, pooling: Pooling) -> Float32[Tensor, "B F"]:

@@ -1,0 +1,110 @@
+"""Vectors of a whole store, computed once: files named by what they were computed from.
+
+The name is a hash of the weights, the scaler, the store's content and the kind of vector, so that a file can never be
+taken for another's. How vectors are computed is in ``features.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from brainlm.atomic import disk_errors, replacing
+from brainlm.data.store import Store
+from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.cohort import check_recordings
+from brainlm.inference.features import Pooling, pooled_features
+from brainlm.inference.identity import weights_sha256
+from brainlm.inference.patch_embeddings import temporal_patch_embeddings
+
+FEATURES_VERSION = 1  # part of every name: a change of what is computed makes old files strangers
+
+logger = logging.getLogger(__name__)
+
+
+def feature_key(model: BrainLM, store: Store, pooling: str, *, resample: bool) -> str:
+    """What the vectors depend on, as a hash."""
+    # What recordings are resampled to is no part of the weights.
+    target = f"resampled to {model.tr_s} s" if resample else "as it is"
+    parts = (str(FEATURES_VERSION), weights_sha256(model), store.fingerprint, pooling, target)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def cached_features(
+    model: BrainLM,
+    store: Store,
+    poolings: Sequence[Pooling],
+    *,
+    folder: Path,
+    batch_size: int = 32,
+    resample: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[Pooling, Float32[np.ndarray, "N F"]]:
+    """The vectors of every recording of ``store``; those not in ``folder`` yet are computed, in one pass, and kept.
+
+    Args:
+        model: its scaler must be fitted.
+        store: of the model's parcels.
+        poolings: which vectors, see ``BrainLMFeatures``.
+        folder: where the files are; made if it is not there.
+        batch_size: windows at a time; changes no result.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
+        on_progress: called with recordings done and of how many, when there is something to compute.
+
+    Raises:
+        DataError: other parcels than the model's, another repetition time, or the disk is full.
+        AtlasError: the parcels of the store are others than the model's, or in another order.
+    """
+    check_recordings(store, model, resample=resample)
+    paths = {pooling: folder / f"{feature_key(model, store, pooling, resample=resample)}.npy" for pooling in poolings}
+    found = {pooling: _read(path, len(store)) for pooling, path in paths.items()}
+    missing = [pooling for pooling, features_NF in found.items() if features_NF is None]
+    if missing:
+        computed = pooled_features(
+            model, store, missing, batch_size=batch_size, resample=resample, on_progress=on_progress
+        )
+        for pooling, features_NF in computed.items():
+            _write(paths[pooling], features_NF)
+            found[pooling] = features_NF
+    return {pooling: features_NF for pooling, features_NF in found.items() if features_NF is not None}
+
+
+def cached_patches(
+    model: BrainLM, store: Store, *, folder: Path, batch_size: int = 32, resample: bool = False
+) -> Float32[np.ndarray, "N W C D"]:
+    """``temporal_patch_embeddings`` of every recording of ``store``, from ``folder`` if they are there.
+
+    Raises:
+        DataError: other parcels than the model's, another repetition time, or the disk is full.
+        AtlasError: the parcels of the store are others than the model's, or in another order.
+    """
+    check_recordings(store, model, resample=resample)
+    path = folder / f"{feature_key(model, store, 'temporal patches', resample=resample)}.npy"
+    patches_NWCD = _read(path, len(store))
+    if patches_NWCD is None:
+        patches_NWCD = temporal_patch_embeddings(model, store, batch_size=batch_size, resample=resample)
+        _write(path, patches_NWCD)
+    return patches_NWCD
+
+
+def _write(path: Path, features: Float32[np.ndarray, "N ..."]) -> None:
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            np.save(file, features)
+
+
+def _read(path: Path, num_recordings: int) -> Float32[np.ndarray, "N ..."] | None:
+    if not path.is_file():
+        return None
+    try:
+        features_NF = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        logger.warning("%s is damaged and computed again: %s", path, error)
+        return None
+    return features_NF if len(features_NF) == num_recordings and features_NF.dtype == np.float32 else None
