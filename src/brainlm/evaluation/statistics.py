@@ -47,7 +47,7 @@ class SubjectBootstrap:
 
         ``statistic`` maps (..., K) to (...). With one subject there is nothing to resample: the limits are None.
         """
-        return self._interval(float(statistic(sums_SK.sum(axis=0))), statistic(self.counts_RS @ sums_SK))
+        return self.interval_of(float(statistic(sums_SK.sum(axis=0))), statistic(self.counts_RS @ sums_SK))
 
     def difference(
         self, sums_SK: Float64[np.ndarray, "S K"], others_SK: Float64[np.ndarray, "S K"], statistic: Statistic
@@ -55,9 +55,25 @@ class SubjectBootstrap:
         """The statistic of one method minus that of another, both on the same resamples."""
         value = float(statistic(sums_SK.sum(axis=0)) - statistic(others_SK.sum(axis=0)))
         values_R = statistic(self.counts_RS @ sums_SK) - statistic(self.counts_RS @ others_SK)
-        return self._interval(value, values_R)
+        return self.interval_of(value, values_R)
 
-    def _interval(self, value: float, values_R: np.ndarray) -> Interval:
+    def weights(
+        self, subject_N: Int64[np.ndarray, "N"], weights_N: Float64[np.ndarray, "N"], resamples: slice = slice(None)
+    ) -> Float64[np.ndarray, "N B"]:
+        """What each unit of a subject weighs in each resample, for statistics that are no function of sums.
+
+        Args:
+            subject_N: number of the subject each unit belongs to.
+            weights_N: what each unit weighs when nothing is resampled.
+            resamples: which of them, so that a large cohort can be taken in blocks.
+        """
+        return self.counts_RS[resamples].T[subject_N] * weights_N[:, None]
+
+    def interval_of(self, value: float, values_R: np.ndarray) -> Interval:
+        """The interval around ``value`` from what the statistic was in each resample.
+
+        Resamples in which it is undefined (NaN) are left out. With one subject there are no limits.
+        """
         finite_R = values_R[np.isfinite(values_R)]
         if not np.isfinite(value):
             return Interval(None, None, None)

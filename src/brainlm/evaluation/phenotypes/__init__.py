@@ -1,0 +1,1 @@
+"""Whether the model predicts what is known of people, beside everything simpler: targets, folds, scores, statistics."""

@@ -1,0 +1,170 @@
+"""What the statistics allow to say, in plain sentences made from the numbers alone.
+
+A win or a loss is called one only where the interval of the paired difference excludes 0; what is not shown is not
+said. The numbers are made in ``judging.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from brainlm.evaluation.phenotypes.significance import benjamini_hochberg
+
+METRIC_NAMES = {"auroc": "AUROC", "r2": "R²"}
+SIGNIFICANT = 0.05
+
+
+def conclude(results: Mapping[str, Any]) -> str:
+    """The conclusion of one target's results; the first sentence is the answer to what most users ask."""
+    parts = (_opponent, _best_baseline, _chance, _fusion, _random_init, _site, _seen)
+    return " ".join(sentence for part in parts if (sentence := part(results)))
+
+
+def adjust(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of the results of several targets, their permutation p adjusted for one another and concluded anew.
+
+    False discovery rate by Benjamini and Hochberg over the targets that have a p.
+    """
+    adjusted = [copy.deepcopy(dict(result)) for result in results]
+    tests = [result["permutation"] for result in adjusted if (result["permutation"] or {}).get("p") is not None]
+    for test, p in zip(tests, benjamini_hochberg([test["p"] for test in tests]) if tests else [], strict=True):
+        test |= {"p_adjusted": p, "num_targets": len(tests)}
+    return [result | {"conclusion": conclude(result)} for result in adjusted]
+
+
+def _opponent(results: Mapping[str, Any]) -> str:
+    difference, opponent = results["difference"], results["difference_to"]
+    main, target = results["main"], results["target"]["name"]
+    if difference is None:
+        return f"{main} was compared with no baseline."
+    whom = (
+        f"functional connectivity ({opponent})" if results["best_connectivity"] else f"the best baseline ({opponent})"
+    )
+    numbers = _difference(results, difference)
+    if _lost(difference):
+        return f"{main} predicts {target} worse than {whom}: {numbers}."
+    if _won(difference):
+        return f"{main} predicts {target} better than {whom}: {numbers}."
+    return f"No evidence that {main} predicts {target} better than {whom}: {numbers}."
+
+
+def _best_baseline(results: Mapping[str, Any]) -> str:
+    """Connectivity may not be the strongest: site or motion alone may do better."""
+    best, difference = results["best_baseline"], results["baseline_difference"]
+    if difference is None or best == results["difference_to"]:
+        return ""
+    verdict = "better" if _won(difference) else "worse" if _lost(difference) else "not shown to be better"
+    return f"Against the best baseline of all, {best}, it is {verdict}: {_difference(results, difference)}."
+
+
+def _chance(results: Mapping[str, Any]) -> str:
+    name, main = results["main_metric"], results["main"]
+    score = _scores(results, main)[name]
+    if score["value"] is None:
+        return f"The {METRIC_NAMES[name]} of {main} is undefined."
+    chance = results["chance"][name]
+    numbers = f"{METRIC_NAMES[name]} {_number(score['value'])}{_bounds(results, score)}, where chance is {chance:g}"
+    evidence = [] if score["low"] is None else [score["low"] > chance]
+    test = results["permutation"]
+    if test is not None and test["p"] is not None:
+        adjusted = test["p_adjusted"] is not None and test["num_targets"] > 1
+        evidence.append((test["p_adjusted"] if adjusted else test["p"]) <= SIGNIFICANT)
+        numbers += f"; permutation p = {_p(test['p'])}"
+        numbers += f", {_p(test['p_adjusted'])} adjusted for {test['num_targets']} targets" if adjusted else ""
+    if evidence and all(evidence):
+        return f"{main} itself is above chance ({numbers})."
+    if any(evidence):
+        return f"Whether {main} itself is above chance is open: interval and permutation test disagree ({numbers})."
+    return f"{main} itself is not shown to be above chance ({numbers})."
+
+
+def _fusion(results: Mapping[str, Any]) -> str:
+    difference, fusion = results["fusion_difference"], results["fusion"]
+    if difference is None:
+        return ""
+    start, numbers = f"Stacked with connectivity ({fusion}), the model", _difference(results, difference)
+    if _won(difference):
+        return f"{start} adds to connectivity alone: {numbers}."
+    if _lost(difference):
+        return f"{start} makes connectivity alone worse: {numbers}."
+    return f"{start} is not shown to add to connectivity alone: {numbers}."
+
+
+def _random_init(results: Mapping[str, Any]) -> str:
+    difference, name = results["random_init_difference"], results["best_random_init"]
+    if difference is None:
+        return ""
+    numbers = _difference(results, difference)
+    if _won(difference):
+        return f"Pretraining counts: an encoder with random weights ({name}) does worse ({numbers})."
+    if _lost(difference):
+        return f"An encoder with random weights ({name}) does even better ({numbers})."
+    return f"Pretraining is not shown to count: an encoder with random weights ({name}) does about as well ({numbers})."
+
+
+def _site(results: Mapping[str, Any]) -> str:
+    site = results["site_prediction"]
+    if site is None or site["balanced_accuracy"]["value"] is None:
+        return ""
+    reached = site["balanced_accuracy"]["value"]
+    start = (
+        f"Which of {site['num_sites']} sites a person was scanned at is read with balanced accuracy {_number(reached)} "
+        f"(chance {_number(site['chance'])})"
+    )
+    target = _scores(results, results["main"]).get("balanced_accuracy")
+    if target is None or target["value"] is None:
+        return f"{start}."
+    # Two tasks with different numbers of classes are compared by how much of the way from chance to perfect they go.
+    chance = results["chance"]["balanced_accuracy"]
+    of_site, of_target = (
+        (value - low) / (1.0 - low) for value, low in ((reached, site["chance"]), (target["value"], chance))
+    )
+    order = "better than" if of_site > of_target else "no better than"
+    shares = f"{100 * of_site:.0f} % against {100 * of_target:.0f} % of the way from chance to perfect"
+    return f"{start}: {order} {results['target']['name']}, {shares}."
+
+
+def _seen(results: Mapping[str, Any]) -> str:
+    seen = next(method["seen"] for method in results["methods"] if method["name"] == results["main"])
+    return "People in the test folds were seen in pretraining: this is no test on unseen people." if seen else ""
+
+
+def _scores(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return next(method["scores"] for method in results["methods"] if method["name"] == name)
+
+
+def _won(difference: Mapping[str, Any]) -> bool:
+    return difference["low"] is not None and difference["low"] > 0
+
+
+def _lost(difference: Mapping[str, Any]) -> bool:
+    return difference["high"] is not None and difference["high"] < 0
+
+
+def _difference(results: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+    if difference["value"] is None:
+        return "the difference is undefined"
+    name = METRIC_NAMES[results["main_metric"]]
+    return f"difference in {name} {_number(difference['value'], sign=True)}{_bounds(results, difference)}"
+
+
+def _bounds(results: Mapping[str, Any], interval: Mapping[str, Any]) -> str:
+    if interval["low"] is None or interval["high"] is None:
+        return ", no interval"
+    percent = 100 * results["settings"]["confidence"]
+    return f", {percent:g} % CI [{_number(interval['low'])}, {_number(interval['high'])}]"
+
+
+def _number(value: float, *, sign: bool = False) -> str:
+    """Three decimals; more where an interval that excludes 0 would otherwise seem to touch it."""
+    digits = 3
+    while value != 0 and abs(value) < 0.5 * 10**-digits and digits < 6:
+        digits += 1
+    rounded = round(value, digits) + 0.0  # no minus zero
+    return f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}"

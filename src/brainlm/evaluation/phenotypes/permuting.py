@@ -1,0 +1,169 @@
+"""How often labels that belong to other people are predicted as well: the whole cross-validation, run again on each.
+
+Features, folds and people stay, labels move within exchangeability blocks, and everything that looks at labels is
+fitted anew, the choice of the strength included. What p follows is in ``significance.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from joblib import Parallel, delayed
+
+from brainlm.errors import ConfigError
+from brainlm.evaluation.phenotypes.estimators import Estimator, fit_predict
+from brainlm.evaluation.phenotypes.folds import Fold
+from brainlm.evaluation.phenotypes.linear import ridge
+from brainlm.evaluation.phenotypes.problem import InnerFolds, Problem
+from brainlm.evaluation.phenotypes.rotation import Coordinates
+
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+"""Of the labels (N,) and the predictions (R, N, K), NaN where a unit was not tested: the higher the better."""
+
+InnerRule = Callable[[Problem, np.ndarray], InnerFolds]
+"""The inner folds of a problem and the positions of its training units."""
+
+
+@dataclass(frozen=True, eq=False)
+class NullScores:
+    """The statistic with the labels of others.
+
+    Attributes:
+        observed: with everybody's own labels, by exactly the same procedure.
+        null_T: with each permutation.
+        num_fixed: units whose label cannot move: no other group of their size is in their block.
+    """
+
+    observed: float
+    null_T: Float64[np.ndarray, "T"]
+    num_fixed: int
+
+
+def null_scores(
+    coordinates: Sequence[Coordinates],
+    problem: Problem,
+    folds: Sequence[Fold],
+    blocks_N: Int64[np.ndarray, "N"],
+    *,
+    num: int,
+    seed: int,
+    statistic: Statistic,
+    inner: InnerRule,
+    estimator: Estimator = "linear",
+    jobs: int = 1,
+) -> NullScores:
+    """The null distribution of ``statistic`` for one block of features.
+
+    Args:
+        coordinates: of the block in each of ``folds``; they do not depend on labels and are computed once.
+        problem: the true labels.
+        folds: of one or more repeats.
+        blocks_N: labels move within a block only: the site, so that what site alone predicts stays in the null; and
+            with it the test fold where folds are stratified by the label, so that they stay stratified.
+        num: permutations.
+        seed: of the permutations.
+        statistic: see ``Statistic``.
+        inner: see ``InnerRule``; asked once a fold for ridge regression, which fits all permutations at once, and once
+            a fold and permutation for everything else.
+        estimator: as in ``fit_predict``. Support vector machines and perceptrons take minutes a hundred.
+        jobs: processes, for what is not fitted at once.
+
+    Raises:
+        ConfigError: no label can move.
+    """
+    assert len(coordinates) == len(folds), "one block of coordinates a fold"
+    swaps = _Swaps.of(problem, blocks_N)
+    rng = np.random.default_rng(seed)
+    labels = [problem.values_N, *(swaps.draw(rng) for _ in range(num))]
+    if problem.kind == "regression" and estimator == "linear":
+        predicted = _ridge_predictions(coordinates, problem, folds, np.stack(labels, axis=1), inner)
+    else:
+        one = delayed(_predictions)
+        tasks = (one(coordinates, problem.with_values(values_N), folds, inner, estimator) for values_N in labels)
+        predicted = Parallel(n_jobs=jobs)(tasks)
+    scores = [float(statistic(values_N, of_these)) for values_N, of_these in zip(labels, predicted, strict=True)]
+    return NullScores(scores[0], np.array(scores[1:], dtype=np.float64), swaps.num_fixed)
+
+
+def blocks_of(*codes: np.ndarray) -> Int64[np.ndarray, "N"]:
+    """One block for each combination of values that occurs, such as of site and test fold."""
+    combined_N = np.zeros(len(codes[0]), dtype=np.int64)
+    for values_N in codes:
+        parts_N = np.unique(values_N, return_inverse=True)[1]
+        combined_N = np.unique(combined_N * (int(parts_N.max()) + 1) + parts_N, return_inverse=True)[1]
+    return combined_N.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Swaps:
+    """Groups that may exchange their labels; each is a matrix (groups, units of a group) of positions."""
+
+    values_N: np.ndarray
+    exchangeable: tuple[np.ndarray, ...]
+    num_fixed: int
+
+    @classmethod
+    def of(cls, problem: Problem, blocks_N: np.ndarray) -> _Swaps:
+        """Subjects (or families) move as wholes, to places of the same number of recordings (or members)."""
+        by_kind: dict[tuple[tuple[int, ...], int], list[np.ndarray]] = {}
+        for rows in _rows_of_groups(problem.groups_N):
+            # A family spread over sites exchanges with families spread in the same way.
+            where = tuple(int(block) for block in sorted(blocks_N[rows]))
+            ordered = rows[np.argsort(blocks_N[rows], kind="stable")]
+            by_kind.setdefault((where, len(rows)), []).append(ordered)
+        exchangeable = tuple(np.stack(groups) for groups in by_kind.values() if len(groups) > 1)
+        num_fixed = len(blocks_N) - sum(rows.size for rows in exchangeable)
+        if not any(len(np.unique(problem.values_N[rows], axis=0)) > 1 for rows in exchangeable):
+            raise ConfigError(
+                "no label can be exchanged between people",
+                expected="blocks with at least two people whose labels differ",
+                found=f"{len(np.unique(blocks_N))} blocks of {len(blocks_N)} units",
+                remedy="permute without blocks, or leave the permutation test out",
+            )
+        return cls(problem.values_N, exchangeable, num_fixed)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        permuted_N = self.values_N.copy()
+        for rows in self.exchangeable:
+            permuted_N[rows] = self.values_N[rows[rng.permutation(len(rows))]]
+        return permuted_N
+
+
+def _rows_of_groups(groups_N: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(groups_N, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups_N[order])) + 1)
+
+
+def _predictions(
+    coordinates: Sequence[Coordinates], problem: Problem, folds: Sequence[Fold], inner: InnerRule, estimator: Estimator
+) -> np.ndarray:
+    """Out-of-fold predictions (R, N, K) of one set of labels."""
+    predicted_RNK = _untested(folds, len(problem.values_N), problem.num_outputs)
+    for fold, features in zip(folds, coordinates, strict=True):
+        fit = fit_predict(estimator, features, problem, fold.train_M, inner=inner(problem, fold.train_M))
+        predicted_RNK[fold.repeat, fold.test_M] = fit.predicted_LK
+    return predicted_RNK
+
+
+def _ridge_predictions(
+    coordinates: Sequence[Coordinates], problem: Problem, folds: Sequence[Fold], labels_NT: np.ndarray, inner: InnerRule
+) -> list[np.ndarray]:
+    """The same for all permutations at once: what is solved for one target is solved for all."""
+    predicted_RNT = _untested(folds, len(labels_NT), labels_NT.shape[1])
+    for fold, features in zip(folds, coordinates, strict=True):
+        scales = [problem.with_values(values_N).scale_of(fold.train_M) for values_N in labels_NT.T]
+        rows_TM = [
+            scale.standardised(values_N[fold.train_M]) for scale, values_N in zip(scales, labels_NT.T, strict=True)
+        ]
+        weights_M = problem.weights_N[fold.train_M]
+        fits = ridge(features, np.stack(rows_TM, axis=1), weights_M, inner=inner(problem, fold.train_M))
+        original = [scale.original(values_L) for scale, values_L in zip(scales, fits.predicted_LT.T, strict=True)]
+        predicted_RNT[fold.repeat, fold.test_M] = np.stack(original, axis=1)
+    return [predicted_RNT[:, :, index, None] for index in range(labels_NT.shape[1])]
+
+
+def _untested(folds: Sequence[Fold], num_units: int, num_columns: int) -> np.ndarray:
+    return np.full((max(fold.repeat for fold in folds) + 1, num_units, num_columns), np.nan)

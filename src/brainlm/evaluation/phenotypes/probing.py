@@ -1,0 +1,223 @@
+"""One target from evidence to verdict: predictions of every row, the permutation test, the site, the result's files.
+
+A study is a folder ``<target>.<folds>``; fine-tuning adds its row to the same folder (``finetuning.py``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainlm.atomic import disk_errors, write_text
+from brainlm.data.store import Store
+from brainlm.errors import ConfigError
+from brainlm.evaluation.phenotypes.blocks import vector_blocks
+from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
+from brainlm.evaluation.phenotypes.folds import FoldRule, group_codes, make_folds
+from brainlm.evaluation.phenotypes.judging import judge, score_sites
+from brainlm.evaluation.phenotypes.manifest import check_manifest, write_manifest
+from brainlm.evaluation.phenotypes.methods import BlockMethod, coordinates_of, inner_of
+from brainlm.evaluation.phenotypes.permuting import NullScores, blocks_of, null_scores
+from brainlm.evaluation.phenotypes.predictions import Predictions
+from brainlm.evaluation.phenotypes.problem import Problem, Transform
+from brainlm.evaluation.phenotypes.running import Listener, Study, kept_rows, predict_all
+from brainlm.evaluation.phenotypes.score_table import write_table
+from brainlm.evaluation.phenotypes.scores import Scoring, fold_codes
+from brainlm.evaluation.phenotypes.targets import Cohort, Kind, read_cohort
+from brainlm.inference.features import Pooling
+
+STUDIES, FOLDS_FILE, RESULTS_FILE, TABLE_FILE = "phenotypes", "folds.json", "results.json", "table.csv"
+NULL_FILE = "permutations.json"
+SITE_FOLDS = 5
+PERMUTED_INNER_FOLDS = 3  # in which the strength is chosen for each permutation, and for the observed score beside them
+FEWEST_OF_A_SITE = 10  # people, for a site to take part in the test of how well it is told from others
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgingRule:
+    """How sure one wants to be: permutations, resamples of people, and the seed of both."""
+
+    permutations: int = 200
+    num_bootstrap: int = 1000
+    seed: int = 0
+    jobs: int = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verdict:
+    """A study's folder and the content of its ``results.json``."""
+
+    folder: Path
+    results: dict[str, Any]
+
+
+def open_study(
+    store: Store, cohort: Cohort, rule: FoldRule, results: Path, *, transform: Transform = "none"
+) -> tuple[Study, Path]:
+    """The study of a target and its folder below ``results``, with the folds written there, or found there unchanged.
+
+    Raises:
+        ConfigError: the folds cannot be made, or the folder has others.
+    """
+    folds = make_folds(cohort, rule)
+    problem = Problem.from_cohort(cohort, seed=rule.seed, transform=transform, groups_N=group_codes(cohort, rule.group))
+    folder = results / STUDIES / f"{cohort.target.name}.{rule.name}"
+    manifest = folder / FOLDS_FILE
+    if manifest.exists():
+        check_manifest(manifest, cohort, folds)
+    else:
+        write_manifest(manifest, cohort, folds, rule)
+    return Study(store, cohort, rule, folds, problem), folder
+
+
+def probe(
+    evidence: Evidence,
+    study: Study,
+    folder: Path,
+    *,
+    rows: RowRule,
+    judging: JudgingRule,
+    facts: Mapping[str, Any],
+    on_progress: Listener | None = None,
+) -> Verdict:
+    """Predict, judge and write one target.
+
+    Args:
+        evidence: of the study's store.
+        study, folder: as ``open_study`` gives them.
+        rows: which methods.
+        judging: permutations and intervals.
+        facts: for the record.
+        on_progress: called with folds done, folds in all, and the method that comes.
+    """
+    found = evidence.rows(study.cohort, rows)
+    predictions = predict_all(found.methods, study, folder, jobs=judging.jobs, on_progress=on_progress)
+    null = permuted(found.main, study, folder, judging) if judging.permutations else None
+    site = site_prediction(evidence, rows.poolings[0], found.main, study, folder, judging)
+    return _judged(study, folder, predictions, found.main.name, null, site, judging, facts)
+
+
+def _judged(
+    study: Study,
+    folder: Path,
+    predictions: Sequence[Predictions],
+    main: str,
+    null: NullScores | None,
+    site: Mapping[str, Any] | None,
+    judging: JudgingRule,
+    facts: Mapping[str, Any],
+) -> Verdict:
+    results = judge(
+        study.cohort,
+        study.rule,
+        study.folds,
+        [*predictions, *kept_rows(folder, study, but=predictions)],
+        main=main,
+        null=None if null is None else null.null_T,
+        observed=None if null is None else null.observed,
+        blocks=_blocks_in_words(study),
+        site_prediction=site,
+        num_bootstrap=judging.num_bootstrap,
+        seed=judging.seed,
+        facts=facts,
+    )
+    verdict = Verdict(folder, results)
+    write_verdict(verdict)
+    return verdict
+
+
+def write_verdict(verdict: Verdict) -> None:
+    """Write ``results.json`` and ``table.csv``."""
+    path = verdict.folder / RESULTS_FILE
+    with disk_errors(path):
+        write_text(path, json.dumps(verdict.results, indent=1) + "\n")
+    write_table(verdict.results, verdict.folder / TABLE_FILE)
+
+
+def permuted(main: BlockMethod, study: Study, folder: Path, judging: JudgingRule) -> NullScores:
+    """The main row's score with labels that belong to others of the same site; kept, and not computed twice.
+
+    The first repeat of the folds is enough for a test, and a fifth of the work of five.
+    """
+    path = folder / NULL_FILE
+    key = f"{study.key} {main.name} {main.settings} {judging.permutations} {judging.seed}"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            return NullScores(kept["observed"], np.array(kept["null"]), kept["num_fixed"])
+    null = _permuted(main, study, judging)
+    content = {"key": key, "observed": null.observed, "num_fixed": null.num_fixed, "null": null.null_T.tolist()}
+    with disk_errors(path):
+        write_text(path, json.dumps(content) + "\n")
+    return null
+
+
+def _permuted(main: BlockMethod, study: Study, judging: JudgingRule) -> NullScores:
+    folds = [fold for fold in study.folds if fold.repeat == 0]
+    scoring = Scoring.of(study.cohort, folds, group=study.rule.group)
+
+    def inner(problem: Problem, train_M: np.ndarray) -> Any:
+        # Stratified by the labels at hand, not by the true ones.
+        target = dataclasses.replace(study.cohort.target, values_N=problem.values_N)
+        relabelled = dataclasses.replace(study, cohort=dataclasses.replace(study.cohort, target=target))
+        return inner_of(relabelled, train_M, num_folds=PERMUTED_INNER_FOLDS)
+
+    return null_scores(
+        [coordinates_of(main.block, study, fold, main.adjustment) for fold in folds],
+        study.problem,
+        folds,
+        _blocks(study),
+        num=judging.permutations,
+        seed=judging.seed,
+        statistic=scoring.statistic,
+        inner=inner,
+        estimator=main.estimator,
+        jobs=judging.jobs,
+    )
+
+
+def _blocks(study: Study) -> np.ndarray:
+    """Within what labels may move: the site, and the fold where folds were stratified by the label."""
+    codes = [np.unique(study.cohort.table["site"].fillna("").astype(str), return_inverse=True)[1]]
+    if study.rule.kind == "k-fold" and study.rule.stratify:
+        codes.append(fold_codes([fold for fold in study.folds if fold.repeat == 0], len(study.cohort))[0])
+    return blocks_of(*codes)
+
+
+def _blocks_in_words(study: Study) -> str:
+    sites = study.cohort.table["site"].nunique() > 1
+    folds = study.rule.kind == "k-fold" and study.rule.stratify
+    return "within " + " and ".join(["site"] * sites + ["test fold"] * folds) if sites or folds else "among all"
+
+
+def site_prediction(
+    evidence: Evidence, pooling: Pooling, main: BlockMethod, study: Study, folder: Path, judging: JudgingRule
+) -> dict[str, Any] | None:
+    """How well the main row's vectors tell where somebody was scanned; None without two sites of ten people."""
+    site_of = study.cohort.table["site"].fillna("").astype(str)
+    counts = site_of[site_of != ""].value_counts()
+    sites = sorted(str(site) for site in counts.index[counts >= FEWEST_OF_A_SITE])
+    if len(sites) < 2 or study.cohort.target.name == "site":
+        return None
+    positions = np.concatenate(study.cohort.recordings)
+    store = study.store.take(positions)
+    kind: Kind = "binary" if len(sites) == 2 else "multiclass"
+    cohort = read_cohort(store, "site", kind=kind, level=study.cohort.level, classes=sites)
+    rule = FoldRule("k-fold", num_folds=SITE_FOLDS, seed=study.rule.seed, group=study.rule.group)
+    try:
+        folds = make_folds(cohort, rule)
+    except ConfigError:
+        return None  # families or sites too few for folds of their own: nothing is claimed then
+    problem = Problem.from_cohort(cohort, seed=rule.seed, groups_N=group_codes(cohort, rule.group))
+    of_sites = Study(store, cohort, rule, folds, problem)
+    vectors = {pooling: evidence.vectors[pooling][positions]}
+    block = vector_blocks("Site", "model", vectors, cohort, identity=main.block.identity)[pooling]
+    method = BlockMethod(block, "linear", cohort.target.kind)
+    predictions = predict_all([method], of_sites, folder / "site")[0]
+    return score_sites(cohort, folds, predictions, num_bootstrap=judging.num_bootstrap, seed=judging.seed)
