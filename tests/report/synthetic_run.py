@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from synthetic_study import make_small_study, write_study
 
 from brainlm.data.parcels import Parcels
 from brainlm.report.evaluation_file import Evaluation
@@ -177,6 +178,7 @@ def fill_run(folder: Path, parcels: Parcels, rng: np.random.Generator, *, advant
     make_embeddings(folder / "embeddings.parquet", rng)
     attention = rng.lognormal(0, 0.25, len(parcels)) / len(parcels)
     np.savez(folder / "attention.npz", cls_P=attention, uniform_P=1 / len(parcels))
+    write_study(folder, make_small_study())
 
 
 def evaluation_with(*conditions: dict) -> Evaluation:

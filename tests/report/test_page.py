@@ -45,7 +45,8 @@ def text_of(source: str) -> str:
 def test_a_full_run_gives_every_section_without_a_missing_part(full_page: str) -> None:
     anchors = re.findall(r'<section id="(\w+)"', full_page)
     assert anchors == [
-        *("provenance", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "reading")
+        *("provenance", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention"),
+        *("study_1", "reading"),
     ]
     assert 'class="missing"' not in full_page
 
@@ -127,6 +128,17 @@ def test_an_evaluation_on_training_subjects_is_not_called_held_out(full_run: Pat
     run = RunFolder.read(full_run)
     assert "7 training subjects (21 recordings), which are not held out" in " ".join(page.summary(run))
     assert "held-out" not in str(page.glance(run)) + " ".join(page.summary(run))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_says_which_weights_were_evaluated(full_run: Path) -> None:
+    path = full_run / "evaluation.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for judged in ("", "0123abcd" * 8):
+        content["model"] = {**content["model"], "weights_sha256": judged}
+        path.write_text(json.dumps(content), encoding="utf-8")
+        text = text_of(build_report(full_run).read_text(encoding="utf-8"))
+        assert (f"Weights evaluated (SHA-256) {judged} " in text) == bool(judged)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -45,11 +45,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A paragraph; ``missing`` marks the one that stands for an absent part."""
+    """A paragraph; ``missing`` marks the one that stands for an absent part, the others say how it is set."""
 
     kind: ClassVar[str] = "sentence"
     text: str
     missing: bool = False
+    conclusion: bool = False
+    warning: bool = False
 
 
 Block = Picture | Table | Sentence

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from brainlm.report.embedding import MAX_LEVELS, Projection, Share, is_quantity
-from brainlm.report.sentences import counted, percent
+from brainlm.report.sentences import counted, percent, shortened
 from brainlm.report.style import CATEGORIES, CATEGORY_MARKERS, INK, MISSING, MUTED, Mark, Panel, drawing, svg_uri
 
 MAP_HEIGHT = 300
@@ -129,7 +129,7 @@ def share_panel(found: Sequence[Share], column: str | None) -> Panel:
             axes.plot([share.chance, share.chance], [row - 0.38, row + 0.38], color=CATEGORIES[2], linewidth=2.2)
             end = max(share.share, share.chance)
             axes.text(end + 0.02, row, percent(share.share), va="center", fontsize=9.5)
-        axes.set_yticks(range(len(found)), [_shortened(share.column) for share in found], color=INK)
+        axes.set_yticks(range(len(found)), [shortened(share.column) for share in found], color=INK)
         axes.invert_yaxis()
         axes.set_xlim(0, max(max(share.share, share.chance) for share in found) * 1.25 + 0.02)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -144,7 +144,3 @@ def share_panel(found: Sequence[Share], column: str | None) -> Panel:
         note=f"dark: {column}, which the map is coloured by" if column is not None else "",
         key=(Mark("share (eta²)", "#8a94a0", "s"), Mark("by chance", CATEGORIES[2], "tick")),
     )
-
-
-def _shortened(name: str, *, max_length: int = 18) -> str:
-    return name if len(name) <= max_length else name[: max_length - 1] + "…"

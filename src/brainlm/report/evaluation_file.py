@@ -25,6 +25,15 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def verdict(self) -> Verdict:
+        """Of a difference: ``better`` or ``worse`` only when it excludes 0; ``level`` when it does not."""
+        if not math.isfinite(self.low + self.high):
+            return "unknown"
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "level"
+
 
 @dataclass(frozen=True, eq=False)
 class MethodScore:
@@ -63,12 +72,8 @@ class Condition:
 
     @property
     def verdict(self) -> Verdict:
-        """``better`` or ``worse`` only when the paired interval excludes 0; ``level`` when it does not."""
-        if self.difference is None or not math.isfinite(self.difference.low + self.difference.high):
-            return "unknown"
-        if self.difference.low > 0:
-            return "better"
-        return "worse" if self.difference.high < 0 else "level"
+        """That of the paired difference."""
+        return "unknown" if self.difference is None else self.difference.verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +141,9 @@ def _condition(entry: Mapping[str, Any]) -> Condition:
         best_baseline=entry.get("best_baseline"),
         difference=None
         if difference is None
-        else Interval(_number(difference["r2"]), _number(difference["low"]), _number(difference["high"])),
+        else Interval(
+            number_or_nan(difference["r2"]), number_or_nan(difference["low"]), number_or_nan(difference["high"])
+        ),
     )
 
 
@@ -153,13 +160,13 @@ def _method(entry: Mapping[str, Any]) -> MethodScore:
 
 
 def _interval(entry: Mapping[str, Any], name: str) -> Interval:
-    return Interval(*(_number(entry.get(name + suffix)) for suffix in ("", "_low", "_high")))
+    return Interval(*(number_or_nan(entry.get(name + suffix)) for suffix in ("", "_low", "_high")))
 
 
-def _number(value: float | int | None) -> float:
-    # JSON has no NaN: null is a number that could not be computed.
+def number_or_nan(value: float | int | None) -> float:
+    """JSON has no NaN: null is a number that could not be computed."""
     return math.nan if value is None else float(value)
 
 
 def _numbers(values: list[Any] | None) -> Float[np.ndarray, "N"] | None:
-    return np.array([_number(value) for value in values]) if values else None
+    return np.array([number_or_nan(value) for value in values]) if values else None

@@ -17,8 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from scipy.stats import spearmanr
 
 from brainlm.data.outliers import THRESHOLD, Outliers, Usual
-from brainlm.report.sentences import counted, number
-from brainlm.report.store_figures import BAR, shortened
+from brainlm.report.sentences import counted, number, shortened
+from brainlm.report.store_figures import BAR
 from brainlm.report.style import INK, MODEL, MUTED, Mark, Panel, drawing, svg_uri
 
 HEIGHT = 320

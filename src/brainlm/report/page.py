@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from brainlm.report import provenance, score_sections, sections
+from brainlm.report import phenotype_sections, phenotype_words, provenance, score_sections, sections
 from brainlm.report.blocks import Section
 from brainlm.report.brain_maps import choose_brain
 from brainlm.report.evaluation_file import Evaluation
@@ -46,7 +46,8 @@ def build_report(
         AtlasError: the label image or the parcels table is damaged.
         ConfigError: ``colour_by`` is not a column of the embeddings.
     """
-    steps = ("reading", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "writing")
+    drawn = ("training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "phenotypes")
+    steps = ("reading", *drawn, "writing")
 
     def tell(step: str) -> None:
         if on_progress is not None:
@@ -69,6 +70,8 @@ def build_report(
     for step, make in makers.items():
         tell(step)
         made.append(make())
+    tell("phenotypes")
+    made += phenotype_sections.sections(folder)
     tell("writing")
     return write_page(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
 
@@ -83,7 +86,7 @@ def _render(run: RunFolder, made: list[Section]) -> str:
         title=_title(run.path.resolve()),
         summary=summary(run),
         glance=glance(run),
-        provenance=provenance.describe(run.provenance or {}, settings),
+        provenance=provenance.describe(run.provenance or {}, {**settings, **_judged(run)}),
         no_provenance=None if run.provenance is not None else run.missing("provenance"),
         config=run.config,
         no_config=run.missing("config"),
@@ -91,8 +94,15 @@ def _render(run: RunFolder, made: list[Section]) -> str:
         evaluation_notes=evaluation.notes if evaluation is not None else (),
         notes=_method_notes(evaluation) if evaluation is not None else (),
         next_steps=next_steps(run),
+        has_studies=bool(run.studies),
         confidence=evaluation.confidence_percent if evaluation is not None else "95 %",
     )
+
+
+def _judged(run: RunFolder) -> dict[str, str]:
+    """Which weights the evaluation is of, for those that came with none in their name."""
+    found = run.evaluation.model.get("weights_sha256") if run.evaluation is not None else None
+    return {"weights_sha256": str(found)} if found else {}
 
 
 def _title(path: Path) -> str:
@@ -101,7 +111,8 @@ def _title(path: Path) -> str:
 
 def summary(run: RunFolder) -> tuple[str, ...]:
     """What was run on what and what came out, as sentences; a loss is called a loss."""
-    return tuple(sentence for sentence in (_what_was_run(run), *_what_came_out(run)) if sentence)
+    sentences = (_what_was_run(run), *_what_came_out(run), phenotype_words.tally(run.studies))
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _what_was_run(run: RunFolder) -> str:
@@ -130,6 +141,8 @@ def _how_long(log: TrainingLog) -> str:
 
 def _what_came_out(run: RunFolder) -> tuple[str, ...]:
     if run.evaluation is None:
+        if run.studies:
+            return ("How well it fills in hidden signal has not been evaluated.",)
         return ("It has not been evaluated: nothing is known yet of how well it does on people it has not seen.",)
     return headline(run.evaluation), tally(run.evaluation)
 
@@ -179,6 +192,10 @@ def next_steps(run: RunFolder) -> tuple[str, ...]:
     """What to run next: what is missing first, then what follows from the result."""
     verbs = {"evaluation": "brainlm evaluate RUN STORE", "embeddings": "brainlm embed RUN STORE"}
     steps = [f"`{verb}`, then this report again" for part, verb in verbs.items() if getattr(run, part) is None]
+    if not run.studies:
+        steps.append(
+            "`brainlm probe RUN STORE --target COLUMN`, then this report again: is a clinical variable predicted?"
+        )
     condition = run.evaluation.headline if run.evaluation is not None else None
     if condition is not None and condition.verdict in ("worse", "level"):
         steps.append(

@@ -25,6 +25,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "Date": ("date", "finished", "started"),
     "Command": ("command",),
     "Versions": ("versions",),
+    "Weights evaluated (SHA-256)": ("weights_sha256",),
 }
 ALWAYS_SHOWN = ("Data", "Terms", "Split", "Subjects", "Recordings", "Scaler", "Command")
 EXCLUSIONS = ("exclusions", "excluded")

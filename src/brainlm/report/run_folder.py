@@ -5,11 +5,7 @@ A missing part is told to the reader of the page together with the verb that pro
 
 from __future__ import annotations
 
-import json
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +15,11 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32
 
 from brainlm.data.parcels import Parcels
-from brainlm.errors import BrainLMError, DataError
+from brainlm.errors import DataError
 from brainlm.report.evaluation_file import Evaluation
+from brainlm.report.phenotype_file import read_studies, unfinished_studies
+from brainlm.report.phenotype_study import Study
+from brainlm.report.reading import naming, natural_key, read_json
 
 # part: (file in the RUN folder, how to get it)
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -117,7 +116,7 @@ class ClsAttention:
 
 @dataclass(frozen=True, eq=False)
 class RunFolder:
-    """All parts of a RUN folder; None where a part is not there."""
+    """All parts of a RUN folder; None where a part is not there. Unfinished studies are named by their folder."""
 
     path: Path
     provenance: Mapping[str, Any] | None
@@ -129,6 +128,8 @@ class RunFolder:
     examples: Examples | None
     embeddings: Embeddings | None
     attention: ClsAttention | None
+    studies: tuple[Study, ...] = ()
+    unfinished_studies: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> RunFolder:
@@ -141,7 +142,8 @@ class RunFolder:
         if not path.is_dir():
             raise DataError(f"no run folder at {path}", remedy="give the folder that `brainlm pretrain --out` wrote")
         parts = {name: _read(path, name) for name in PARTS}
-        if all(part is None for part in parts.values()):
+        studies = read_studies(path)
+        if all(part is None for part in parts.values()) and not studies:
             raise DataError(
                 f"{path} is not a run folder",
                 expected=", ".join(file for file, _ in PARTS.values()),
@@ -150,7 +152,7 @@ class RunFolder:
             )
         if parts["log"] is not None:
             parts["log"] = _described(parts["log"], parts["provenance"] or {})
-        run = cls(path=path, **parts)
+        run = cls(path=path, **parts, studies=studies, unfinished_studies=unfinished_studies(path))
         run._require_same_parcels()
         return run
 
@@ -187,41 +189,18 @@ def _read(run: Path, part: str) -> Any:
     path = run / file
     if not path.exists():
         return None
-    with _naming(path, remedy):
+    with naming(path, remedy):
         return _READERS[part](path)
-
-
-@contextmanager
-def _naming(path: Path, remedy: str) -> Iterator[None]:
-    """Turns whatever a library says about a damaged file into an error that names it."""
-    try:
-        yield
-    except BrainLMError:
-        raise
-    # AttributeError: the file holds a list or a number where a table of names was expected.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path.name} cannot be read",
-            found=f"{path}: {type(error).__name__}: {error}",
-            remedy=f"delete or replace it: {remedy}",
-        ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"a JSON object is expected, this is a {type(content).__name__}")
-    return content
 
 
 def _read_log(run: Path, remedy: str) -> pd.DataFrame | None:
     # A resumed run may have several; version_10 comes after version_9. An empty file is a run killed at once.
-    paths = sorted((run / "logs").glob("**/metrics.csv"), key=lambda path: _natural(str(path)))
+    paths = sorted((run / "logs").glob("**/metrics.csv"), key=lambda path: natural_key(str(path)))
     tables = []
     for path in paths:
         if path.stat().st_size == 0:
             continue
-        with _naming(path, remedy):
+        with naming(path, remedy):
             table = pd.read_csv(path)
             if "step" not in table:
                 raise KeyError("column 'step'")
@@ -236,10 +215,6 @@ def _described(table: pd.DataFrame, provenance: Mapping[str, Any]) -> TrainingLo
     return TrainingLog(
         table, every if isinstance(every, int) else None, kept if isinstance(kept, int) and kept > 0 else None
     )
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(piece) if piece.isdigit() else 0, piece) for piece in re.split(r"(\d+)", text)]
 
 
 def _read_examples(path: Path) -> Examples:
@@ -286,11 +261,11 @@ def _read_attention(path: Path) -> ClsAttention:
 
 
 _READERS = {
-    "provenance": _read_json,
+    "provenance": read_json,
     "config": lambda path: path.read_text(encoding="utf-8"),
     "parcels": Parcels.read,
     "atlas": lambda path: path,
-    "evaluation": lambda path: Evaluation.from_json(_read_json(path)),
+    "evaluation": lambda path: Evaluation.from_json(read_json(path)),
     "examples": _read_examples,
     "embeddings": _read_embeddings,
     "attention": _read_attention,

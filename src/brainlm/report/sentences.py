@@ -64,6 +64,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def shortened(name: str, *, max_length: int = 20) -> str:
+    """The name if it is short, else its beginning."""
+    return name if len(name) <= max_length else name[: max_length - 1] + "…"
+
+
 def joined(words: Sequence[str]) -> str:
     """``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -16,14 +16,13 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from brainlm.data.splits import SPLITS
 from brainlm.report.parcel_charts import MIDDLE, ColourScale
-from brainlm.report.sentences import number
+from brainlm.report.sentences import number, shortened
 from brainlm.report.style import INK, MUTED, Mark, Panel, drawing, svg_uri
 
 HISTOGRAM_HEIGHT = 236
 ROW_HEIGHT = 21
 MAX_ROWS = 20  # of a bar chart
 MAX_BINS = 30
-MAX_NAME = 20  # letters
 FAR = 99.5  # percentile beyond which values go into the last bar
 BAR = "#8a94a0"
 LOWEST_COVERAGE = (0.96, 0.92, 0.8, 0.6, 0.4, 0.2, 0.0)  # where the colours begin: with round ticks above it
@@ -74,11 +73,6 @@ def bars_panel(metadata: pd.DataFrame, column: str, *, title: str, unit: str = "
     others = f"the {MAX_ROWS} commonest of {num_values:,}" if num_values > len(shown) else ""
     told = ", ".join(f"{name} {int(total):,}" for name, total in zip(shown, left, strict=True))
     return Panel(title=title, alt=f"{title}: {told}.", uri=uri, note=others)
-
-
-def shortened(name: str) -> str:
-    """The name if it is short, else its beginning."""
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def histogram_panel(

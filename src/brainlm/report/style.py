@@ -27,6 +27,18 @@ VERDICT_COLOURS = {"better": MODEL, "worse": "#0f3f78", "level": "#8a94a0", "unk
 NAIVE_WORDS = ("zero", "last value", "interpolation")
 NAIVE = (("#9aa3ad", "v"), ("#6d7681", "^"), ("#b9a88f", "<"), ("#4c535b", ">"))
 FITTED = (("#1d5c99", "s"), ("#5aa5da", "D"), ("#0f2f55", "P"), ("#7b6bb0", "X"), ("#3d8f8a", "d"), ("#8fb8ff", "h"))
+# The kinds of method of a clinical variable: the model's own are warm, what it is measured against cool or grey.
+GROUP_LOOKS = {
+    "model": (MODEL, "o"),
+    "finetuned": ("#e0902b", "P"),
+    "fusion": ("#882255", "X"),
+    "random-init": ("#a08a68", "<"),
+    "connectivity": ("#1d5c99", "s"),
+    "neural": ("#5aa5da", "D"),
+    "signal": ("#3d8f8a", "d"),
+    "nuisance": ("#6d7681", "^"),
+    "chance": ("#9aa3ad", "v"),
+}
 # Paul Tol's "muted" scheme: categories that stay apart under the common colour-vision deficiencies.
 CATEGORIES = (
     *("#332288", "#44aa99", "#cc6677", "#ddcc77", "#88ccee"),
@@ -34,6 +46,7 @@ CATEGORIES = (
 )
 CATEGORY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 MISSING = "#c3c9d0"
+SEEN = "#b00020"  # what was in the pretraining data; always beside a dagger
 
 PANEL_WIDTH = 344  # points; CSS pixels at a scale of 1
 POINTS_PER_INCH = 72
