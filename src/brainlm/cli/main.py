@@ -1,7 +1,7 @@
 """From the words typed to a call: finds the verb, parses its arguments from its own signature, reports errors.
 
 Nothing heavy is imported before it is known which verb is meant, so that help stays instant. The verbs themselves are
-in ``data_verbs.py``, ``model_verbs.py`` and ``result_verbs.py``.
+in the modules that ``VERBS`` names.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ VERBS = {
     "pretrain": Verb("model_verbs", "pretrain", "train a masked autoencoder on a store"),
     "evaluate": Verb("result_verbs", "evaluate", "how well it fills in hidden signal, beside its baselines"),
     "embed": Verb("model_verbs", "embed", "recordings -> vectors, and where the model looks"),
+    "probe": Verb("probe_verb", "probe", "does it predict a clinical variable better than connectivity does?"),
+    "finetune": Verb("finetune_verbs", "finetune", "train the encoder on a clinical variable, in the same folds"),
+    "predict": Verb("finetune_verbs", "predict", "a fine-tuned model applied to new people"),
     "convert": Verb("released", "convert", "a published checkpoint -> a folder of our own, checked"),
     "report": Verb("result_verbs", "report", "one HTML page of everything a run has"),
     "bench": Verb("bench", "bench", "how fast this machine reads, trains and embeds"),
@@ -62,6 +65,7 @@ EXAMPLES = """\
   brainlm import my_tables/ study.store --atlas A424 --tr 0.735
   brainlm pretrain study.store --out runs/13m --preset 13m
   brainlm evaluate runs/13m study.store
+  brainlm probe runs/13m study.store --target age --folds leave-site-out
   brainlm report runs/13m"""
 
 

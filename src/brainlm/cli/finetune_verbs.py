@@ -1,0 +1,179 @@
+"""``brainlm finetune`` and ``brainlm predict``: the encoder trained on a clinical variable, then used on new people."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from brainlm.atomic import disk_errors, replacing
+from brainlm.cli.console import next_command, progress_bar, say, step
+from brainlm.cli.main import DONE
+from brainlm.cli.phenotype_desk import (
+    FEATURES,
+    Desk,
+    check_positive,
+    chosen_words,
+    cohort_size,
+    command_typed,
+    conclude,
+    processes,
+)
+from brainlm.cli.result_verbs import selection
+from brainlm.errors import ConfigError
+from brainlm.training.finetune_config import FinetuneConfig
+
+
+def finetune(
+    run: str,
+    store: Path,
+    *,
+    target: str,
+    folds: str = "5",
+    repeats: int = 1,
+    seed: int = 0,
+    group: str | None = None,
+    kind: Literal["auto", "regression", "binary", "multiclass"] = "auto",
+    positive: list[str] = [],
+    classes: list[str] = [],
+    level: Literal["subject", "recording"] = "subject",
+    select: list[str] = [],
+    seen: Literal["refuse", "leave_out", "allow"] = "refuse",
+    tuning: FinetuneConfig = FinetuneConfig(),
+    pooling: str = "mean,cls,parcels",
+    methods: str = "linear,nonlinear",
+    permutations: int = 200,
+    num_bootstrap: int = 1000,
+    final: bool = True,
+    batch_size: int = 32,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> int:
+    """Train the encoder with a head on a clinical variable, in the folds and the table of ``brainlm probe``.
+
+    Rows that the probe has made of the same people, labels and folds are taken as they are; those that are missing are
+    made. In the end a model is trained on everybody and kept, for ``brainlm predict``.
+
+    Args:
+        run: a run folder, a checkpoint folder, a published folder or a Hugging Face Hub id.
+        store: the recordings, with the variable among their columns.
+        target: column to predict.
+        folds: a number, leave-site-out, leave-COLUMN-out, or the column that has the folds.
+        repeats: how often random folds are drawn anew.
+        seed: of folds, weights, windows and resamples.
+        group: column whose members (families) stay together.
+        kind: what the values are; auto takes numbers for numbers, and words for classes.
+        positive: of two classes the one whose probability is predicted; the second in order by default.
+        classes: keep only people with these values of the target.
+        level: one row and vote a person; or one row a recording, for what changes within a person.
+        select: narrow the store by its columns, such as --select split=test.
+        seen: people that the model was pretrained on: refuse, leave_out, or allow (marked in red).
+        tuning: the head, how much of the encoder learns, and how.
+        pooling: vectors of the frozen rows, see ``brainlm probe``.
+        methods: of the frozen rows, see ``brainlm probe``.
+        permutations: of the labels, for the p of the frozen main row; 0 for none.
+        num_bootstrap: resamples of people for the 95 % intervals.
+        final: train a model on everybody in the end.
+        batch_size: windows at a time for the frozen rows; changes no result.
+        device: where the frozen model computes; training chooses by itself (--tuning.supervised.accelerator).
+        jobs: processes for folds and permutations; as many as there are cores by default. Changes no result.
+    """
+    from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
+    from brainlm.evaluation.phenotypes.finetuned import FinetunedMethod
+    from brainlm.evaluation.phenotypes.probing import JudgingRule
+    from brainlm.evaluation.phenotypes.probing import probe as probe_one
+    from brainlm.evaluation.phenotypes.running import predict_all
+    from brainlm.inference.identity import weights_sha256
+
+    begun = time.monotonic()
+    desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
+    study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
+    check_positive(positive, [(study, folder)])
+    method = FinetunedMethod(desk.model, weights_sha256(desk.model), tuning, seen=desk.remark)
+    step(f"fine-tuning {run} on {target}: {cohort_size(study.cohort)}, {study.rule.name}, {method.name}")
+    with progress_bar("folds       ") as bar:
+        predict_all([method], study, folder, on_progress=bar.update)
+    rows = RowRule(
+        poolings=chosen_words("pooling", pooling, ("mean", "cls", "parcels")),
+        families=chosen_words("methods", methods, ("linear", "nonlinear", "neural")),
+        seed=seed,
+    )
+    with progress_bar("gathering   ") as bar:
+        evidence = Evidence.gather(
+            desk.model,
+            desk.store,
+            rows,
+            cache=desk.results / FEATURES,
+            batch_size=batch_size,
+            seen=desk.remark,
+            on_progress=bar.update,
+        )
+    with progress_bar("predicting  ") as bar:
+        verdict = probe_one(
+            evidence,
+            study,
+            folder,
+            rows=rows,
+            judging=JudgingRule(
+                permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs)
+            ),
+            facts=desk.facts(rows.adjustment, begun),
+            on_progress=bar.update,
+        )
+    conclude([verdict])
+    commands = [f"brainlm report {run}"] if desk.results == Path(run) else []
+    if final:
+        step("training a model on everybody")
+        written = method.write_final(study, folder / "model", {"study": folder.name, "command": command_typed()})
+        say(f"the fine-tuned model: {written}")
+        commands.append(f"brainlm predict {written} STORE")
+    next_command(*commands)
+    return DONE
+
+
+def predict(
+    run: str,
+    store: Path,
+    *,
+    out: Path | None = None,
+    level: Literal["subject", "recording"] = "subject",
+    select: list[str] = [],
+    resample: bool = False,
+    batch_size: int = 32,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> int:
+    """Apply a fine-tuned model to recordings: a table with one row a person.
+
+    Args:
+        run: the model that ``brainlm finetune`` wrote, or a Hub id of one.
+        store: recordings of the model's parcels.
+        out: the table, .tsv or .csv; TARGET.tsv beside the store by default.
+        level: one row a person, or one a recording.
+        select: narrow the store by its columns, such as --select split=test.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
+        batch_size: windows at a time; changes no result.
+        device: where to compute.
+        overwrite: replace a table that is there.
+    """
+    from brainlm.data.store import Store
+    from brainlm.inference.folder import locate
+    from brainlm.inference.predicting import predict_store, target_of
+
+    folder = locate(run)
+    name = target_of(folder).name
+    path = store.with_name(f"{store.name.removesuffix('.store')}.{name}.tsv") if out is None else out
+    if path.suffix not in (".tsv", ".csv"):
+        raise ConfigError("no such kind of table", expected="a name that ends with .tsv or .csv", found=str(path))
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
+    chosen = Store.open(store).select(**selection(select))
+    step(f"predicting {name} of {len(chosen)} recordings of {store} with {run}")
+    with progress_bar("recordings") as bar:
+        table = predict_store(
+            folder, chosen, level=level, batch_size=batch_size, resample=resample, device=device, on_progress=bar.update
+        )
+    with disk_errors(path), replacing(path) as file:
+        table.to_csv(file, sep="\t" if path.suffix == ".tsv" else ",", index=False)
+    say(f"{len(table)} rows: {path}")
+    return DONE

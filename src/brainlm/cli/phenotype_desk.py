@@ -1,0 +1,271 @@
+"""What ``brainlm probe`` and ``brainlm finetune`` share: opening model and store, the studies, showing results.
+
+What is computed is in ``evaluation/phenotypes/``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+from brainlm.cli.console import console, say
+from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.result_verbs import selection
+from brainlm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from brainlm.data.store import Store
+    from brainlm.evaluation.phenotypes.probing import Verdict
+    from brainlm.evaluation.phenotypes.running import Study
+    from brainlm.evaluation.phenotypes.targets import Cohort
+    from brainlm.inference.brainlm import BrainLM
+
+Level = Literal["subject", "recording"]
+Seen = Literal["refuse", "leave_out", "allow"]
+
+FEATURES = "features"  # folder of vectors, below that of results
+MOST_NAMED = 5
+WIDE = 130  # columns of a terminal that show all scores; all are in table.csv
+SHOWN = {"r2": "R²", "auroc": "AUROC", "auprc": "AUPRC", "mae": "MAE"}
+COLOURS = {"model": "bold", "fusion": "bold", "finetuned": "bold"}
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """Model and recordings as both verbs want them; ``remark`` says who of them was seen in pretraining."""
+
+    model: BrainLM
+    store: Store
+    results: Path
+    level: Level
+    transform: Literal["none", "log"]
+    remark: str
+
+    @classmethod
+    def open(
+        cls,
+        run: str,
+        store: Path,
+        *,
+        select: Sequence[str],
+        seen: Seen,
+        level: Level,
+        resample: bool,
+        device: str,
+        transform: Literal["none", "log"] = "none",
+    ) -> Desk:
+        from brainlm.data.store import Store
+        from brainlm.inference.cohort import check_recordings
+
+        opened = Store.open(store)
+        model = open_model(run, device=device)
+        chosen = opened.select(**selection(select))
+        check_recordings(chosen, model, resample=resample)
+        fit_if_needed(model, opened, resample=resample)
+        kept, remark = _unseen(model, chosen, seen)
+        return cls(model, kept, results_folder(run, store), level, transform, remark)
+
+    def study(
+        self,
+        target: str,
+        folds: str,
+        repeats: int,
+        seed: int,
+        group: str | None,
+        *,
+        kind: Literal["auto", "regression", "binary", "multiclass"],
+        positive: Sequence[str],
+        classes: Sequence[str],
+    ) -> tuple[Study, Path]:
+        """The study of one target and its folder."""
+        from brainlm.evaluation.phenotypes.folds import FoldRule
+        from brainlm.evaluation.phenotypes.probing import open_study
+        from brainlm.evaluation.phenotypes.targets import read_cohort
+
+        column = self.store.metadata.get(target)
+        here = set() if column is None else set(column.dropna().astype(str))
+        named = next((word for word in positive if word in here), None)
+        cohort = read_cohort(self.store, target, kind=kind, positive=named, level=self.level, classes=classes)
+        rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
+        return open_study(self.store, cohort, rule, self.results, transform=self.transform)
+
+    def facts(self, adjustment: Any, begun: float) -> dict[str, Any]:
+        """For the record of a result."""
+        import brainlm
+        from brainlm.inference.identity import weights_sha256
+
+        data = self.model.provenance.get("data", {})
+        return {
+            "program": f"brainlm {brainlm.__version__}",
+            "command": command_typed(),
+            "model": {
+                "preset": self.model.provenance.get("preset", ""),
+                "num_parameters": self.model.network.num_parameters,
+                "weights_sha256": weights_sha256(self.model),
+            },
+            "pretraining": {
+                "store": data.get("store", ""),
+                "num_subjects": data.get("num_subjects", {}).get("train"),
+                "seen": self.remark or "nobody who is tested here",
+            },
+            "store": {"name": self.store.path.name, "fingerprint": self.store.fingerprint},
+            "confounds": list(adjustment.confounds),
+            "harmonised": adjustment.harmonise,
+            "wall_time_s": round(time.monotonic() - begun, 1),
+        }
+
+
+def check_positive(positive: Sequence[str], studies: Sequence[tuple[Study, Path]]) -> None:
+    """Refuse a positive class that none of the targets has.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    classes = [word for study, _ in studies for word in study.cohort.target.classes]
+    for word in positive:
+        if word not in classes:
+            raise ConfigError(
+                f"no target has the class {word!r}",
+                expected=f"one of {', '.join(classes)}" if classes else "a target that has classes",
+                found=f"--positive {word}",
+                remedy="correct the spelling, or leave --positive out",
+            )
+
+
+def _unseen(model: BrainLM, store: Store, seen: str) -> tuple[Store, str]:
+    """The recordings that may be tested, and what is to be said of people the model has seen."""
+    from brainlm.inference.disclosure import seen_in_training
+
+    subjects = store.metadata["subject"].astype(str)
+    both = seen_in_training(model.provenance, subjects)
+    if both is None:
+        console.print(
+            "[yellow]the model does not say whom it was trained on: make sure that nobody in the store is[/yellow]"
+        )
+        return store, ""
+    if not both:
+        return store, ""
+    if seen == "allow":
+        return store, f"{len(both)} of the {subjects.nunique()} test people were seen in pretraining"
+    kept = store.take([row for row, subject in enumerate(subjects) if subject not in set(both)])
+    if seen == "leave_out" and len(kept):
+        say(f"{len(both)} people that the model was pretrained on are left out")
+        return kept, ""
+    raise DataError(
+        "the model was pretrained on people it would be tested on",
+        expected="people never seen in pretraining",
+        found=f"{len(both)} of {subjects.nunique()} seen: {', '.join(both[:MOST_NAMED])}"
+        + (" ..." if len(both) > MOST_NAMED else ""),
+        remedy="--select split=test, --seen leave_out, or --seen allow for a look that the table marks in red",
+    )
+
+
+def chosen_words(option: str, text: str, known: Sequence[str]) -> tuple[Any, ...]:
+    """Words joined by commas, each of them a known one."""
+    found = tuple(dict.fromkeys(text.split(",")))
+    for word in found:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
+            raise ConfigError(
+                f"no such {option}",
+                expected=f"some of {', '.join(known)}, joined by commas",
+                found=repr(word),
+                remedy=f"did you mean {near[0]}?" if near else f"brainlm probe --help says what --{option} takes",
+            )
+    return found
+
+
+def processes(jobs: int | None) -> int:
+    """As many as asked for, or as there are cores.
+
+    Raises:
+        ConfigError: none.
+    """
+    if jobs is not None and jobs < 1:
+        raise ConfigError("nothing can be done without a process", expected="--jobs 1 or more", found=str(jobs))
+    return jobs or os.cpu_count() or 1
+
+
+def command_typed() -> str:
+    return shlex.join(["brainlm", *sys.argv[1:]])
+
+
+def cohort_size(cohort: Cohort) -> str:
+    people = f"{cohort.num_subjects} people"
+    units = f", {len(cohort)} recordings" if cohort.level == "recording" else ""
+    missing = f", {cohort.num_missing} without it" if cohort.num_missing else ""
+    return people + units + missing
+
+
+def conclude(verdicts: Sequence[Verdict]) -> None:
+    """Adjust for the number of targets, write, show."""
+    from brainlm.evaluation.phenotypes.conclusion import adjust
+    from brainlm.evaluation.phenotypes.probing import Verdict, write_verdict
+
+    results = [verdict.results for verdict in verdicts]
+    adjusted = adjust(results) if len(results) > 1 else results
+    for verdict, content in zip(verdicts, adjusted, strict=True):
+        if len(results) > 1:
+            write_verdict(Verdict(verdict.folder, content))
+        _show(content)
+        console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
+        say(f"written: {verdict.folder}\n")
+
+
+def _show(results: Mapping[str, Any]) -> None:
+    """One row a method; who has seen test people in red."""
+    main, metrics = results["main_metric"], results["metrics"]
+    table = Table(
+        title=f"{results['target']['name']}, {results['folds']['name']}: {results['target']['num_subjects']} people",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="dim",
+    )
+    others = metrics[1:] if console.width >= WIDE else []
+    table.add_column("", overflow="fold")
+    for heading in (f"{SHOWN.get(main, main)} [95 %]", *(SHOWN.get(metric, metric) for metric in others)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("minus best baseline", justify="right", no_wrap=True)
+    for method in results["methods"]:
+        scores = method["scores"]
+        style = "red" if method["seen"] else COLOURS.get(method["group"], "")
+        mark = " (main)" if method["name"] == results["main"] else ""
+        table.add_row(
+            escape(method["name"] + mark + (f" - {method['note']}" if method["note"] else "")),
+            _with_interval(scores[main]),
+            *(_number(scores[metric]["value"]) for metric in others),
+            _with_interval(method["minus_best_baseline"], sign=True),
+            style=style,
+        )
+    console.print(table)
+    site = results["site_prediction"]
+    if site is not None:
+        say(
+            f"the same vectors tell the site ({site['num_sites']} sites): balanced accuracy "
+            f"{_with_interval(site['balanced_accuracy'])}, chance {site['chance']:.3f}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _with_interval(interval: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
+    if interval is None or interval["value"] is None:
+        return "-"
+    form = "+.3f" if sign else ".3f"
+    text = format(interval["value"], form)
+    if interval["low"] is None:
+        return text
+    return escape(f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]")
