@@ -9,6 +9,7 @@ from brainlm.data.scaling import Scaler
 from brainlm.errors import ConfigError
 from brainlm.model.head import TargetUnits
 from brainlm.training.labelled import FeatureInputs, Labelled, LabelledBatch, WindowInputs
+from brainlm.training.schedule import warmup_cosine
 from brainlm.training.supervised import SupervisedConfig, predict_supervised, train_supervised
 from brainlm.training.supervised_module import Supervised
 
@@ -234,3 +235,13 @@ def test_the_losses_of_every_epoch_are_logged_where_asked_for(features, tmp_path
     assert "train_loss" in lines[0]
     assert "val_loss" in lines[0]
     assert len(lines) > 2
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 1000])
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing_however_few_steps(num_steps):
+    shares = [warmup_cosine(step, num_steps=num_steps, warmup_share=0.1) for step in range(num_steps)]
+    peak = max(1, round(0.1 * num_steps)) - 1
+    assert shares[peak] == 1.0
+    assert shares[:peak] == sorted(shares[:peak])
+    assert shares[peak:] == sorted(shares[peak:], reverse=True)
+    assert warmup_cosine(num_steps, num_steps=num_steps, warmup_share=0.1) < 1e-9 or num_steps == 1

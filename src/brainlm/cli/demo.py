@@ -25,6 +25,10 @@ TRAINING = """\
 --training.epochs 24 --training.batch_size 17 --training.base_learning_rate 8e-3 --training.validate_every 4"""
 
 
+# Whether somebody was asked to turn the pain up or down, in people that pretraining has not seen: a row a run.
+PROBE = "--target condition --classes up --classes down --level recording --seen leave_out"
+
+
 def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
     """Import open recordings, pretrain, evaluate, embed and write the report, in a few minutes on two cores.
 
@@ -46,6 +50,7 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
         f"pretrain {store} --out {run} {TRAINING}{again}",
         f"evaluate {run} {store} --overwrite",
         f"embed {run} {store} --overwrite",
+        f"probe {run} {store} {PROBE}",
         f"report {run} --colour_by condition",
     ]
     say(ABOUT)

@@ -64,6 +64,11 @@ class Desk:
         device: str,
         transform: Literal["none", "log"] = "none",
     ) -> Desk:
+        """Open both and check that they fit; who was seen in pretraining is refused, left out or remembered.
+
+        Raises:
+            DataError: they do not fit, or people were seen and that is not allowed.
+        """
         from brainlm.data.store import Store
         from brainlm.inference.cohort import check_recordings
 
@@ -186,21 +191,19 @@ def chosen_words(option: str, text: str, known: Sequence[str]) -> tuple[Any, ...
 
 
 def processes(jobs: int | None) -> int:
-    """As many as asked for, or as there are cores.
-
-    Raises:
-        ConfigError: none.
-    """
+    """As many as asked for, or as there are cores."""
     if jobs is not None and jobs < 1:
         raise ConfigError("nothing can be done without a process", expected="--jobs 1 or more", found=str(jobs))
     return jobs or os.cpu_count() or 1
 
 
 def command_typed() -> str:
+    """The command of this process, for the record."""
     return shlex.join(["brainlm", *sys.argv[1:]])
 
 
 def cohort_size(cohort: Cohort) -> str:
+    """How many there are with the target, and how many without."""
     people = f"{cohort.num_subjects} people"
     units = f", {len(cohort)} recordings" if cohort.level == "recording" else ""
     missing = f", {cohort.num_missing} without it" if cohort.num_missing else ""
@@ -242,13 +245,15 @@ def _show(results: Mapping[str, Any]) -> None:
         style = "red" if method["seen"] else COLOURS.get(method["group"], "")
         mark = " (main)" if method["name"] == results["main"] else ""
         table.add_row(
-            escape(method["name"] + mark + (f" - {method['note']}" if method["note"] else "")),
+            escape(method["name"] + mark + ("†" if method["seen"] else "")),
             _with_interval(scores[main]),
             *(_number(scores[metric]["value"]) for metric in others),
             _with_interval(method["minus_best_baseline"], sign=True),
             style=style,
         )
     console.print(table)
+    for note in dict.fromkeys(method["note"] for method in results["methods"] if method["seen"]):
+        console.print(f"[red]† {escape(note)}[/red]")
     site = results["site_prediction"]
     if site is not None:
         say(

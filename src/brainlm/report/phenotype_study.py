@@ -97,7 +97,7 @@ class Study:
     """One target in one set of folds: everything `brainlm probe` and `brainlm finetune` wrote about it.
 
     ``difference`` is the main method minus ``opponent`` (the best connectivity, without any the best baseline),
-    ``fusion_difference`` the fusion minus the best connectivity, both in the main metric and paired over subjects.
+    ``fusion_difference`` the fusion minus the connectivity in it, both in the main metric and paired over subjects.
     ``chance`` is what knowing nothing gives, by metric.
     """
 

@@ -6,7 +6,6 @@ What a batch holds is in ``batches.py``; how a run is set up, saved and resumed 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from brainlm.model.autoencoder import HiddenPrediction, MaskedAutoencoder
 from brainlm.model.masks import choose, hide, num_hidden, parse_masks
 from brainlm.training.batches import Batch
 from brainlm.training.config import TrainingConfig
-from brainlm.training.schedule import Stretches
+from brainlm.training.schedule import Stretches, warmup_cosine
 
 WINDOWS_OF_BASE_RATE = 256  # the base learning rate belongs to this many windows a step (linear scaling, as in MAE)
 
@@ -148,11 +147,7 @@ class Pretraining(LightningModule):
 
     def rate_share(self, step: int) -> float:
         """The learning rate at a step as a share of its peak."""
-        warmup = max(1, round(self.config.warmup_share * self.num_steps))
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / max(1, self.num_steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return warmup_cosine(step, num_steps=self.num_steps, warmup_share=self.config.warmup_share)
 
 
 _SUMS = ("n", "y", "yy", "p", "pp", "yp", "ee", "ae", "window_loss", "num_windows")

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from brainlm.model.head import TargetUnits
 from brainlm.training.finetune_config import SupervisedConfig
 from brainlm.training.labelled import LabelledBatch
+from brainlm.training.schedule import warmup_cosine
 
 RateShare = Callable[[str], float]
 
@@ -107,11 +108,8 @@ class Supervised(LightningModule):
                 for ((_, decays), parameters), rate in zip(groups.items(), rates, strict=True)
             ]
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            rates,
-            total_steps=max(2, int(self.trainer.estimated_stepping_batches)),
-            pct_start=self.config.warmup_share,
-            cycle_momentum=False,
+        num_steps, warmup_share = int(self.trainer.estimated_stepping_batches), self.config.warmup_share
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, num_steps=num_steps, warmup_share=warmup_share)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

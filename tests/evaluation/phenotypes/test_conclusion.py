@@ -25,8 +25,9 @@ def results_of(**changes: Any) -> dict[str, Any]:
             "methods": [method],
             "best_connectivity": "Tangent",
             "best_baseline": "Tangent",
-            "best_random_init": "Random weights",
+            "untrained": "Random weights",
             "fusion": "Fusion",
+            "fusion_over": "Correlation",
             "difference_to": "Tangent",
             "difference": LEVEL,
             "baseline_difference": LEVEL,
@@ -100,7 +101,8 @@ def test_above_chance_needs_interval_and_permutation_test():
 
 
 @pytest.mark.parametrize(
-    ("difference", "words"), [(WON, "adds to"), (LOST, "makes connectivity alone worse"), (LEVEL, "not shown to add")]
+    ("difference", "words"),
+    [(WON, "adds to"), (LOST, "makes connectivity alone (Correlation) worse"), (LEVEL, "not shown to add")],
 )
 def test_whether_the_model_adds_to_connectivity(difference, words):
     said = conclude(results_of(fusion_difference=difference))

@@ -93,8 +93,26 @@ def test_the_best_are_chosen_by_the_main_metric(study, methods):
     results = study.judge(methods)
     assert results["main_metric"] == ("auroc" if study.cohort.target.kind == "binary" else "r2")
     assert results["best_connectivity"] == results["best_baseline"] == "Correlation"
-    assert results["best_random_init"] == "Random weights"
+    assert results["untrained"] == "Random weights"
     assert results["fusion"] == "Fusion"
+
+
+def test_the_fusion_is_compared_with_what_it_contains_and_the_model_with_its_own_beginnings(study):
+    names = {
+        "Correlation": "connectivity",
+        "Tangent": "connectivity",
+        "Random a": "random-init",
+        "Random b": "random-init",
+    }
+    strengths = dict(zip(names, (0.3, 0.9, 0.1, 0.5), strict=True))
+    rows = [study.method(name, group, strengths[name]) for name, group in names.items()]
+    rows += [study.method("BrainLM", "model", 0.4), study.method("Fusion", "fusion", 0.5)]
+    results = study.judge(rows, fusion_over="Correlation", untrained="Random a")
+    value = {row["name"]: row["scores"][results["main_metric"]]["value"] for row in results["methods"]}
+    assert results["best_connectivity"] == "Tangent"
+    assert results["fusion_difference"]["value"] == pytest.approx(value["Fusion"] - value["Correlation"])
+    assert results["random_init_difference"]["value"] == pytest.approx(value["BrainLM"] - value["Random a"])
+    assert "connectivity alone (Correlation)" in results["conclusion"]
 
 
 def test_differences_are_of_the_values_and_narrower_when_methods_err_alike(study):

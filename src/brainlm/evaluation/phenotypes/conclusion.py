@@ -85,15 +85,16 @@ def _fusion(results: Mapping[str, Any]) -> str:
     if difference is None:
         return ""
     start, numbers = f"Stacked with connectivity ({fusion}), the model", _difference(results, difference)
+    alone = f"connectivity alone ({results['fusion_over']})"
     if _won(difference):
-        return f"{start} adds to connectivity alone: {numbers}."
+        return f"{start} adds to {alone}: {numbers}."
     if _lost(difference):
-        return f"{start} makes connectivity alone worse: {numbers}."
-    return f"{start} is not shown to add to connectivity alone: {numbers}."
+        return f"{start} makes {alone} worse: {numbers}."
+    return f"{start} is not shown to add to {alone}: {numbers}."
 
 
 def _random_init(results: Mapping[str, Any]) -> str:
-    difference, name = results["random_init_difference"], results["best_random_init"]
+    difference, name = results["random_init_difference"], results["untrained"]
     if difference is None:
         return ""
     numbers = _difference(results, difference)

@@ -157,7 +157,7 @@ class Evidence:
                 methods += [BlockMethod(block, "svm", kind, adjustment), BlockMethod(block, "mlp", kind, adjustment)]
         methods += [linear(own[pooling]) for pooling in rule.poolings]
         methods.append(Fusion(f"Connectivity (correlation) + {main.block.name}", (connectome, main)))
-        return Rows(sorted(methods, key=_place), main)
+        return Rows(sorted(methods, key=_place), main, connectome.name, linear(random[rule.poolings[0]]).name)
 
     def _networks(self) -> list[tuple[NeuralBaseline, bool]]:
         """LSTM and GCN on recordings and on the model's patches; True for those that the model is part of."""
@@ -175,10 +175,19 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The methods of one target, and which of them the question is about."""
+    """The methods of one target, and which of them the question is about.
+
+    Attributes:
+        methods: in the order of the table.
+        main: the model's row, chosen before any score is known.
+        fusion_over: the name of the row that the fusion adds the model to.
+        untrained: the name of the main row's counterpart before any training.
+    """
 
     methods: Sequence[Method]
     main: BlockMethod
+    fusion_over: str
+    untrained: str
 
 
 _ORDER = ("chance", "nuisance", "signal", "connectivity", "neural", "random-init", "model", "fusion", "finetuned")

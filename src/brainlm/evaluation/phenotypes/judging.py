@@ -35,6 +35,8 @@ def judge(
     methods: Sequence[Predictions],
     *,
     main: str,
+    fusion_over: str | None = None,
+    untrained: str | None = None,
     null: Float64[np.ndarray, "M"] | None = None,
     observed: float | None = None,
     blocks: str = "",
@@ -51,6 +53,8 @@ def judge(
         cohort, rule, folds: who was tested when.
         methods: their predictions, in the order of the table; the first fusion is the one that is compared.
         main: name of the method the question is about, chosen before any score was seen.
+        fusion_over: the method that the fusion adds the model to; the best of connectivity unless given.
+        untrained: the counterpart of ``main`` before any training; the best random-initialised one unless given.
         null: its main metric with permuted labels.
         observed: its main metric with true labels by the very procedure that gave ``null``, where that is a shorter
             one than gave the predictions; a null of one procedure says nothing of another.
@@ -91,7 +95,7 @@ def judge(
         "main_metric": scoring.main_metric,
         "metrics": list(scoring.metrics),
         "chance": chance_levels(scoring),
-        **_comparisons(contest, main),
+        **_comparisons(contest, main, fusion_over, untrained),
         "methods": [_method(contest, method, sites) for method in methods],
         "permutation": _permutation(contest.value(main) if observed is None else observed, null, blocks),
         "site_prediction": None if site_prediction is None else dict(site_prediction),
@@ -123,17 +127,19 @@ def score_sites(
     return {"balanced_accuracy": _fields(reached), "chance": 1.0 / num_sites, "num_sites": num_sites}
 
 
-def _comparisons(contest: Contest, main: str) -> dict[str, Any]:
+def _comparisons(contest: Contest, main: str, fusion_over: str | None, untrained: str | None) -> dict[str, Any]:
     connectivity, baseline = contest.best(["connectivity"]), contest.best(BASELINE_GROUPS)
-    random_init, fusion = contest.best(["random-init"]), contest.first("fusion")
+    random_init, fusion = untrained or contest.best(["random-init"]), contest.first("fusion")
     opponent = connectivity or baseline
-    fusion_difference = None if fusion is None else contest.difference(fusion, connectivity)
+    fusion_over = fusion_over or connectivity
+    fusion_difference = None if fusion is None else contest.difference(fusion, fusion_over)
     return {
         "main": main,
         "best_baseline": baseline,
         "best_connectivity": connectivity,
-        "best_random_init": random_init,
+        "untrained": random_init,
         "fusion": fusion,
+        "fusion_over": None if fusion is None else fusion_over,
         "difference_to": opponent,
         "difference": _fields(contest.difference(main, opponent)),
         "baseline_difference": _fields(contest.difference(main, baseline)),

@@ -18,7 +18,7 @@ from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.blocks import vector_blocks
-from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
+from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule, Rows
 from brainlm.evaluation.phenotypes.folds import FoldRule, group_codes, make_folds
 from brainlm.evaluation.phenotypes.judging import judge, score_sites
 from brainlm.evaluation.phenotypes.manifest import check_manifest, write_manifest
@@ -100,14 +100,14 @@ def probe(
     predictions = predict_all(found.methods, study, folder, jobs=judging.jobs, on_progress=on_progress)
     null = permuted(found.main, study, folder, judging) if judging.permutations else None
     site = site_prediction(evidence, rows.poolings[0], found.main, study, folder, judging)
-    return _judged(study, folder, predictions, found.main.name, null, site, judging, facts)
+    return _judged(study, folder, predictions, found, null, site, judging, facts)
 
 
 def _judged(
     study: Study,
     folder: Path,
     predictions: Sequence[Predictions],
-    main: str,
+    rows: Rows,
     null: NullScores | None,
     site: Mapping[str, Any] | None,
     judging: JudgingRule,
@@ -118,7 +118,9 @@ def _judged(
         study.rule,
         study.folds,
         [*predictions, *kept_rows(folder, study, but=predictions)],
-        main=main,
+        main=rows.main.name,
+        fusion_over=rows.fusion_over,
+        untrained=rows.untrained,
         null=None if null is None else null.null_T,
         observed=None if null is None else null.observed,
         blocks=_blocks_in_words(study),
