@@ -104,12 +104,20 @@ class Desk:
         rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
         return open_study(self.store, cohort, rule, self.results, transform=self.transform)
 
+    def _pretraining(self) -> str:
+        """On whom, and whether they are tested."""
+        data = self.model.provenance.get("data", {})
+        number, store = data.get("num_subjects", {}).get("train"), data.get("store", "")
+        on_whom = f"on {number} people of {store}" if number is not None and store else "on people not recorded by name"
+        known = "training_subjects" in data or "training_subjects_sha256" in data
+        tested = "nobody of them is tested" if known else "whether they are tested is not known"
+        return f"{on_whom}; {self.remark or tested}"
+
     def facts(self, adjustment: Any, begun: float) -> dict[str, Any]:
         """For the record of a result."""
         import brainlm
         from brainlm.inference.identity import weights_sha256
 
-        data = self.model.provenance.get("data", {})
         return {
             "program": f"brainlm {brainlm.__version__}",
             "command": command_typed(),
@@ -118,11 +126,7 @@ class Desk:
                 "num_parameters": self.model.network.num_parameters,
                 "weights_sha256": weights_sha256(self.model),
             },
-            "pretraining": {
-                "store": data.get("store", ""),
-                "num_subjects": data.get("num_subjects", {}).get("train"),
-                "seen": self.remark or "nobody who is tested here",
-            },
+            "pretraining": self._pretraining(),
             "store": {"name": self.store.path.name, "fingerprint": self.store.fingerprint},
             "confounds": list(adjustment.confounds),
             "harmonised": adjustment.harmonise,
