@@ -117,7 +117,7 @@ def finetune(
             judging=JudgingRule(
                 permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs)
             ),
-            facts=desk.facts(rows.adjustment, begun),
+            facts=lambda: desk.facts(rows.adjustment, begun),
             on_progress=bar.update,
         )
     conclude([verdict])

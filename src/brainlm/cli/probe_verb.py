@@ -121,7 +121,7 @@ def probe(
                     folder,
                     rows=rows,
                     judging=judging,
-                    facts=desk.facts(rows.adjustment, begun),
+                    facts=lambda: desk.facts(rows.adjustment, begun),
                     on_progress=bar.update,
                 )
             )

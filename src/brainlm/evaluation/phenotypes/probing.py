@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def probe(
     *,
     rows: RowRule,
     judging: JudgingRule,
-    facts: Mapping[str, Any],
+    facts: Callable[[], Mapping[str, Any]],
     on_progress: Listener | None = None,
 ) -> Verdict:
     """Predict, judge and write one target.
@@ -93,14 +93,14 @@ def probe(
         study, folder: as ``open_study`` gives them.
         rows: which methods.
         judging: permutations and intervals.
-        facts: for the record.
+        facts: for the record; asked for in the end, so that the time it took is known.
         on_progress: called with folds done, folds in all, and the method that comes.
     """
     found = evidence.rows(study.cohort, rows)
     predictions = predict_all(found.methods, study, folder, jobs=judging.jobs, on_progress=on_progress)
     null = permuted(found.main, study, folder, judging) if judging.permutations else None
     site = site_prediction(evidence, rows.poolings[0], found.main, study, folder, judging)
-    return _judged(study, folder, predictions, found, null, site, judging, facts)
+    return _judged(study, folder, predictions, found, null, site, judging, facts())
 
 
 def _judged(
