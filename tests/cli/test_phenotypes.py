@@ -142,6 +142,7 @@ def test_people_seen_in_pretraining_are_refused_left_out_or_marked(study, speak,
         (("--target", "dx", "--folds", 100), "folds"),
         (("--target", "dx", "--confounds", "dx"), "the target itself"),
         (("--target", "dx", "--confounds", "agee"), "did you mean age?"),
+        (("--target", "dx", "--harmonise", "site", "--keep", "dx"), "the target itself"),
         (("--target", "site", "--folds", "leave-site-out"), "another column than the target"),
         (("--target", "dx", "--folds", "leave-site-out", "--harmonise", "site"), "exclude one another"),
         (("--target", "dx", "--methods", "nonlinear"), "main row"),
@@ -171,11 +172,13 @@ def test_a_fine_tuned_model_joins_the_table_and_predicts_people_it_has_never_see
     run, _ = probed
     spoken = speak(
         "finetune", run, people.path, "--target", "dx", "--positive", "patient", *QUICK,
+        "--head", "linear", "--train", "last:1",
         "--tuning.supervised.epochs", 4, "--tuning.supervised.learning_rate", 3e-3,
     )  # fmt: skip
     assert (spoken.status, spoken.err) == (0, "")
     results = results_of(run, "dx.5-fold")
-    assert "finetuned" in {method["group"] for method in results["methods"]}
+    rows = {method["group"]: method["name"] for method in results["methods"]}
+    assert rows["finetuned"] == "Fine-tuned (last:1, cls, linear head)"
     made = [path.stat().st_mtime_ns for path in (run / "phenotypes" / "dx.5-fold" / "predictions").iterdir()]
     assert speak("probe", run, people.path, "--target", "dx", "--positive", "patient", *QUICK).status == 0
     assert [path.stat().st_mtime_ns for path in (run / "phenotypes/dx.5-fold/predictions").iterdir()] == made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,8 @@ def finetune(
     level: Literal["subject", "recording"] = "subject",
     select: list[str] = [],
     seen: Literal["refuse", "leave_out", "allow"] = "refuse",
+    head: Literal["mlp", "linear"] | None = None,
+    train: str | None = None,
     tuning: FinetuneConfig = FinetuneConfig(),
     pooling: str = "mean,cls,parcels",
     methods: str = "linear,nonlinear",
@@ -68,6 +71,8 @@ def finetune(
         level: one row and vote a person; or one row a recording, for what changes within a person.
         select: narrow the store by its columns, such as --select split=test.
         seen: people that the model was pretrained on: refuse, leave_out, or allow (marked in red).
+        head: the layers on top; short for --tuning.head.layers.
+        train: what of the encoder learns: all, last:K blocks, head or lora; short for --tuning.train.
         tuning: the head, how much of the encoder learns, and how.
         pooling: vectors of the frozen rows, see ``brainlm probe``.
         methods: of the frozen rows, see ``brainlm probe``.
@@ -89,6 +94,11 @@ def finetune(
     desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
     study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
     check_positive(positive, [(study, folder)])
+    tuning = dataclasses.replace(
+        tuning,
+        head=tuning.head if head is None else dataclasses.replace(tuning.head, layers=head),
+        train=tuning.train if train is None else train,
+    )
     method = FinetunedMethod(desk.model, weights_sha256(desk.model), tuning, seen=desk.remark)
     step(f"fine-tuning {run} on {target}: {cohort_size(study.cohort)}, {study.rule.name}, {method.name}")
     with progress_bar("folds       ") as bar:

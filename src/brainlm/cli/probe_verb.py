@@ -97,7 +97,7 @@ def probe(
     check_positive(positive, studies)
     for study, _ in studies:
         of = study.cohort.target
-        check_confounds(study.cohort.table, confounds, target=of.name, values_N=of.values_N)
+        check_confounds(study.cohort.table, [*confounds, *keep], target=of.name, values_N=of.values_N)
     begun = time.monotonic()
     with progress_bar("gathering   ") as bar:
         evidence = Evidence.gather(

@@ -28,6 +28,7 @@ def results_of(**changes: Any) -> dict[str, Any]:
             "untrained": "Random weights",
             "fusion": "Fusion",
             "fusion_over": "Correlation",
+            "finetuned": [],
             "difference_to": "Tangent",
             "difference": LEVEL,
             "baseline_difference": LEVEL,
@@ -98,6 +99,15 @@ def test_above_chance_needs_interval_and_permutation_test():
     assert "disagree" in conclude(results_of(permutation=permutation(0.2)))
     assert "disagree" in conclude(below | {"permutation": permutation(0.005)})
     assert "itself is above chance" in conclude(results_of(permutation=permutation(None)))
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [(WON, "does better than"), (LOST, "does worse than"), (LEVEL, "is not shown to do better")],
+)
+def test_what_fine_tuning_reached_is_said(difference, words):
+    said = conclude(results_of(finetuned=[{"name": "Fine-tuned", "difference": difference}]))
+    assert f"Fine-tuned {words}" in said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ SIGNIFICANT = 0.05
 
 def conclude(results: Mapping[str, Any]) -> str:
     """The conclusion of one target's results; the first sentence is the answer to what most users ask."""
-    parts = (_opponent, _best_baseline, _chance, _fusion, _random_init, _site, _seen)
+    parts = (_opponent, _best_baseline, _chance, _finetuned, _fusion, _random_init, _site, _seen)
     return " ".join(sentence for part in parts if (sentence := part(results)))
 
 
@@ -78,6 +78,22 @@ def _chance(results: Mapping[str, Any]) -> str:
     if any(evidence):
         return f"Whether {main} itself is above chance is open: interval and permutation test disagree ({numbers})."
     return f"{main} itself is not shown to be above chance ({numbers})."
+
+
+def _finetuned(results: Mapping[str, Any]) -> str:
+    sentences = []
+    for row in results["finetuned"]:
+        name, opponent, difference = row["name"], results["difference_to"], row["difference"]
+        if difference is None:
+            continue
+        numbers = _difference(results, difference)
+        if _won(difference):
+            sentences.append(f"{name} does better than {opponent}: {numbers}.")
+        elif _lost(difference):
+            sentences.append(f"{name} does worse than {opponent}: {numbers}.")
+        else:
+            sentences.append(f"{name} is not shown to do better than {opponent}: {numbers}.")
+    return " ".join(sentences)
 
 
 def _fusion(results: Mapping[str, Any]) -> str:

@@ -144,6 +144,11 @@ def _comparisons(contest: Contest, main: str, fusion_over: str | None, untrained
         "difference": _fields(contest.difference(main, opponent)),
         "baseline_difference": _fields(contest.difference(main, baseline)),
         "fusion_difference": _fields(fusion_difference),
+        "finetuned": [
+            {"name": row.method, "difference": _fields(contest.difference(row.method, opponent))}
+            for row in contest.methods
+            if row.group == "finetuned"
+        ],
         "random_init_difference": _fields(contest.difference(main, random_init)),
     }
 
