@@ -37,7 +37,7 @@ def test_authors_data_are_imported_with_their_coordinates(speak, authors, tmp_pa
     out = " ".join(spoken.out.split())
     assert "3 recordings of 3 subjects" in out
     assert "1 left out" in out
-    assert "row 4: does not fit the parcels table of 6 (found: 5 rows x 30 columns)" in out
+    assert "does not fit the parcels table of 6 (found: 5 rows x 30 columns)" in out
     assert "coordinates of parcels (for --parcels)" in out
     assert "next: brainlm inspect" in out
     store = Store.open(tmp_path / "a.store")
