@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Literal
@@ -126,8 +127,16 @@ def probe(
                 )
             )
     conclude(verdicts)
-    next_command(
-        f"brainlm finetune {run} {store} --target {target[0]} --folds {folds}",
-        *([f"brainlm report {run}"] if desk.results == Path(run) else []),
-    )
+    same: dict[str, list[str]] = {
+        "folds": [folds],
+        "repeats": [str(repeats)] if repeats > 1 else [],
+        "level": [level] if level != "subject" else [],
+        "seen": [seen] if seen != "refuse" else [],
+        "select": select,
+        "classes": classes,
+        "positive": positive,
+    }
+    words = ["brainlm", "finetune", str(run), str(store), "--target", target[0]]
+    words += [part for option, values in same.items() for value in values for part in (f"--{option}", value)]
+    next_command(shlex.join(words), *([f"brainlm report {run}"] if desk.results == Path(run) else []))
     return DONE
