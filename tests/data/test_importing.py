@@ -128,7 +128,10 @@ def with_nan(path: Path) -> None:
 
 
 SPOILED = {
-    "wrong number of columns": (lambda path: write(path, num_parcels=9), "fit the parcels table of 12 (found: 30 rows x 9"),
+    "wrong number of columns": (
+        lambda path: write(path, num_parcels=9),
+        "fit the parcels table of 12 (found: 30 rows x 9",
+    ),
     "square": (lambda path: write(path, num_timepoints=NUM_PARCELS), "which is time is unknown"),
     "NaN": (with_nan, "NaN or infinity inside a parcel"),
     "constant": (lambda path: np.savetxt(path, np.ones((30, NUM_PARCELS))), "no parcel has any signal"),

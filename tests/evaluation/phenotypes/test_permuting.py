@@ -7,6 +7,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.estimators import fit_predict
+from brainlm.evaluation.phenotypes.folds import Fold
 from brainlm.evaluation.phenotypes.permuting import blocks_of, null_scores
 from brainlm.evaluation.phenotypes.rotation import to_coordinates
 
@@ -138,3 +139,42 @@ def test_blocks_are_combinations_of_site_and_fold():
     blocks_N = blocks_of(np.array([0, 0, 1, 1, 5]), np.array(["a", "b", "a", "a", "b"]))
     assert len(np.unique(blocks_N)) == 4
     assert blocks_N[2] == blocks_N[3]
+
+
+def test_a_label_that_changes_within_people_is_dealt_anew_within_each_of_them(rng):
+    person_N = np.repeat(np.arange(20), 2)
+    classes_N = np.tile([0, 1], 20)
+    features_NF = rng.normal(size=(40, 3))
+    seen = []
+
+    def watching(labels_N, _predicted_RNK):
+        seen.append(labels_N.copy())
+        return 0.0
+
+    problem = problem_of(classes_N, num_classes=2, groups=person_N)
+    folds = [
+        Fold(str(n), 0, *(np.flatnonzero((person_N % 4 == n) == tested) for tested in (False, True))) for n in range(4)
+    ]
+    coordinates = [to_coordinates(features_NF[fold.train_M], features_NF[fold.test_M]) for fold in folds]
+    null_scores(
+        coordinates, problem, folds, person_N, num=12, seed=0, statistic=watching, inner=inner, within_N=person_N
+    )
+    assert all((labels_N.reshape(20, 2).sum(axis=1) == 1).all() for labels_N in seen)  # one of each for everybody
+    assert len({labels_N.tobytes() for labels_N in seen}) == 13  # not the few that swapping whole people would give
+
+
+def test_nothing_can_be_dealt_within_people_of_one_label(rng):
+    problem = problem_of([0, 0, 1, 1], num_classes=2, groups=[0, 0, 1, 1])
+    coordinates = [to_coordinates(rng.normal(size=(2, 2)), rng.normal(size=(2, 2)))] * 2
+    with pytest.raises(ConfigError, match="within people"):
+        null_scores(
+            coordinates,
+            problem,
+            folds_of(4, 2),
+            np.zeros(4, dtype=np.int64),
+            num=2,
+            seed=0,
+            statistic=lambda *_: 0.0,
+            inner=inner,
+            within_N=np.array([0, 0, 1, 1]),
+        )

@@ -34,7 +34,8 @@ class NullScores:
     Attributes:
         observed: with everybody's own labels, by exactly the same procedure.
         null_T: with each permutation.
-        num_fixed: units whose label cannot move: no other group of their size is in their block.
+        num_fixed: units whose label cannot move: no other group of their size is in their block, or nothing but that
+            label within their person.
     """
 
     observed: float
@@ -54,6 +55,7 @@ def null_scores(
     inner: InnerRule,
     estimator: Estimator = "linear",
     jobs: int = 1,
+    within_N: Int64[np.ndarray, "N"] | None = None,
 ) -> NullScores:
     """The null distribution of ``statistic`` for one block of features.
 
@@ -70,12 +72,14 @@ def null_scores(
             a fold and permutation for everything else.
         estimator: as in ``fit_predict``. Support vector machines and perceptrons take minutes a hundred.
         jobs: processes, for what is not fitted at once.
+        within_N: for a label that changes within a person, such as the condition of a run: the person of each unit.
+            Labels then move among the units of a person, and ``blocks_N`` has no say.
 
     Raises:
         ConfigError: no label can move.
     """
     assert len(coordinates) == len(folds), "one block of coordinates a fold"
-    swaps = _Swaps.of(problem, blocks_N)
+    swaps = _Swaps.of(problem, blocks_N) if within_N is None else _Shuffles.of(problem, within_N)
     rng = np.random.default_rng(seed)
     labels = [problem.values_N, *(swaps.draw(rng) for _ in range(num))]
     if problem.kind == "regression" and estimator == "linear":
@@ -129,6 +133,33 @@ class _Swaps:
         permuted_N = self.values_N.copy()
         for rows in self.exchangeable:
             permuted_N[rows] = self.values_N[rows[rng.permutation(len(rows))]]
+        return permuted_N
+
+
+@dataclass(frozen=True, eq=False)
+class _Shuffles:
+    """People whose own labels may be dealt anew among their units."""
+
+    values_N: np.ndarray
+    people: tuple[np.ndarray, ...]
+    num_fixed: int
+
+    @classmethod
+    def of(cls, problem: Problem, person_N: np.ndarray) -> _Shuffles:
+        people = tuple(rows for rows in _rows_of_groups(person_N) if len(np.unique(problem.values_N[rows])) > 1)
+        if not people:
+            raise ConfigError(
+                "no label can be exchanged within people",
+                expected="people with different labels",
+                found=f"{len(np.unique(person_N))} people, each with one label throughout",
+                remedy="use --level subject, or leave the permutation test out",
+            )
+        return cls(problem.values_N, people, len(person_N) - sum(map(len, people)))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        permuted_N = self.values_N.copy()
+        for rows in self.people:
+            permuted_N[rows] = rng.permutation(self.values_N[rows])
         return permuted_N
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
@@ -37,6 +39,9 @@ NULL_FILE = "permutations.json"
 SITE_FOLDS = 5
 PERMUTED_INNER_FOLDS = 3  # in which the strength is chosen for each permutation, and for the observed score beside them
 FEWEST_OF_A_SITE = 10  # people, for a site to take part in the test of how well it is told from others
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,12 @@ def probe(
     """
     found = evidence.rows(study.cohort, rows)
     predictions = predict_all(found.methods, study, folder, jobs=judging.jobs, on_progress=on_progress)
-    null = permuted(found.main, study, folder, judging) if judging.permutations else None
+    null = None
+    if judging.permutations:
+        try:
+            null = permuted(found.main, study, folder, judging)
+        except ConfigError as error:  # too few people in every block; the other statistics stand all the same
+            logger.warning("%s: no permutation test: %s", study.cohort.target.name, error)
     site = site_prediction(evidence, rows.poolings[0], found.main, study, folder, judging)
     return _judged(study, folder, predictions, found, null, site, judging, facts())
 
@@ -148,7 +158,7 @@ def permuted(main: BlockMethod, study: Study, folder: Path, judging: JudgingRule
     The first repeat of the folds is enough for a test, and a fifth of the work of five.
     """
     path = folder / NULL_FILE
-    key = f"{study.key} {main.name} {main.settings} {judging.permutations} {judging.seed}"
+    key = f"{study.key} {main.name} {main.settings} {judging.permutations} {judging.seed} {_blocks_in_words(study)}"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key:
@@ -181,7 +191,14 @@ def _permuted(main: BlockMethod, study: Study, judging: JudgingRule) -> NullScor
         inner=inner,
         estimator=main.estimator,
         jobs=judging.jobs,
+        within_N=study.cohort.subjects_N if _changes_within_people(study.cohort) else None,
     )
+
+
+def _changes_within_people(cohort: Cohort) -> bool:
+    """Whether somebody has several labels, as with a task's condition."""
+    labels = pd.Series(cohort.target.values_N).groupby(cohort.subjects_N).nunique()
+    return bool((labels > 1).any())
 
 
 def _blocks(study: Study) -> np.ndarray:
@@ -193,6 +210,8 @@ def _blocks(study: Study) -> np.ndarray:
 
 
 def _blocks_in_words(study: Study) -> str:
+    if _changes_within_people(study.cohort):
+        return "within people"
     sites = study.cohort.table["site"].nunique() > 1
     folds = study.rule.kind == "k-fold" and study.rule.stratify
     return "within " + " and ".join(["site"] * sites + ["test fold"] * folds) if sites or folds else "among all"
