@@ -114,6 +114,18 @@ def test_a_second_run_gives_the_same_numbers_and_computes_nothing(probed, people
     assert {**after, "facts": None} == {**before, "facts": None}
 
 
+def test_taking_confounds_off_and_harmonising_is_another_study(probed, people, speak):
+    run, _ = probed
+    before = results_of(run, "dx.5-fold")
+    words = ("--target", "dx", "--positive", "patient", *QUICK)
+    assert speak("probe", run, people.path, *words, "--confounds", "age", "--harmonise", "site").status == 0
+    results = results_of(run, "dx.5-fold.without-age.harmonised-site")
+    assert (results["facts"]["confounds"], results["facts"]["harmonised"]) == (["age"], "site")
+    assert scores(results)["Connectivity (correlation), logistic"]["low"] > 0.6
+    assert results_of(run, "dx.5-fold") == before
+    shutil.rmtree(run / "phenotypes" / "dx.5-fold.without-age.harmonised-site")
+
+
 def test_the_report_has_the_studies(probed, speak):
     run, _ = probed
     assert speak("report", run).status == 0

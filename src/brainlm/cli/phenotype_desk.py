@@ -25,6 +25,7 @@ from brainlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
+    from brainlm.evaluation.phenotypes.adjusting import Adjustment
     from brainlm.evaluation.phenotypes.probing import Verdict
     from brainlm.evaluation.phenotypes.running import Study
     from brainlm.evaluation.phenotypes.targets import Cohort
@@ -91,8 +92,10 @@ class Desk:
         kind: Literal["auto", "regression", "binary", "multiclass"],
         positive: Sequence[str],
         classes: Sequence[str],
+        adjustment: Adjustment | None = None,
     ) -> tuple[Study, Path]:
         """The study of one target and its folder."""
+        from brainlm.evaluation.phenotypes.adjusting import Adjustment
         from brainlm.evaluation.phenotypes.folds import FoldRule
         from brainlm.evaluation.phenotypes.probing import open_study
         from brainlm.evaluation.phenotypes.targets import read_cohort
@@ -102,7 +105,9 @@ class Desk:
         named = next((word for word in positive if word in here), None)
         cohort = read_cohort(self.store, target, kind=kind, positive=named, level=self.level, classes=classes)
         rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
-        return open_study(self.store, cohort, rule, self.results, transform=self.transform)
+        return open_study(
+            self.store, cohort, rule, self.results, transform=self.transform, adjustment=adjustment or Adjustment()
+        )
 
     def _pretraining(self) -> str:
         """On whom, and whether they are tested."""
@@ -113,7 +118,7 @@ class Desk:
         tested = "nobody of them is tested" if known else "whether they are tested is not known"
         return f"{on_whom}; {self.remark or tested}"
 
-    def facts(self, adjustment: Any, begun: float) -> dict[str, Any]:
+    def facts(self, adjustment: Adjustment, begun: float) -> dict[str, Any]:
         """For the record of a result."""
         import brainlm
         from brainlm.inference.identity import weights_sha256

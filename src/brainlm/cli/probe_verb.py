@@ -93,7 +93,10 @@ def probe(
         run, store, select=select, seen=seen, level=level, resample=resample, device=device, transform=transform
     )
     studies = [
-        desk.study(name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes) for name in target
+        desk.study(
+            name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, adjustment=rows.adjustment
+        )
+        for name in target
     ]
     check_positive(positive, studies)
     for study, _ in studies:

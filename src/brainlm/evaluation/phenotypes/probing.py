@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,12 +20,13 @@ import pandas as pd
 from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
+from brainlm.evaluation.phenotypes.adjusting import Adjustment
 from brainlm.evaluation.phenotypes.blocks import vector_blocks
 from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule, Rows
 from brainlm.evaluation.phenotypes.folds import FoldRule, group_codes, make_folds
 from brainlm.evaluation.phenotypes.judging import judge, score_sites
 from brainlm.evaluation.phenotypes.manifest import check_manifest, write_manifest
-from brainlm.evaluation.phenotypes.methods import BlockMethod, coordinates_of, inner_of
+from brainlm.evaluation.phenotypes.methods import NOTHING, BlockMethod, coordinates_of, inner_of
 from brainlm.evaluation.phenotypes.permuting import NullScores, blocks_of, null_scores
 from brainlm.evaluation.phenotypes.predictions import Predictions
 from brainlm.evaluation.phenotypes.problem import Problem, Transform
@@ -63,22 +65,38 @@ class Verdict:
 
 
 def open_study(
-    store: Store, cohort: Cohort, rule: FoldRule, results: Path, *, transform: Transform = "none"
+    store: Store,
+    cohort: Cohort,
+    rule: FoldRule,
+    results: Path,
+    *,
+    transform: Transform = "none",
+    adjustment: Adjustment = NOTHING,
 ) -> tuple[Study, Path]:
     """The study of a target and its folder below ``results``, with the folds written there, or found there unchanged.
+
+    What is done to the target or taken off the features is part of the folder's name: it is another study.
 
     Raises:
         ConfigError: the folds cannot be made, or the folder has others.
     """
     folds = make_folds(cohort, rule)
     problem = Problem.from_cohort(cohort, seed=rule.seed, transform=transform, groups_N=group_codes(cohort, rule.group))
-    folder = results / STUDIES / f"{cohort.target.name}.{rule.name}"
+    folder = results / STUDIES / _folder_name(cohort.target.name, rule, transform, adjustment)
     manifest = folder / FOLDS_FILE
     if manifest.exists():
         check_manifest(manifest, cohort, folds)
     else:
         write_manifest(manifest, cohort, folds, rule)
     return Study(store, cohort, rule, folds, problem), folder
+
+
+def _folder_name(target: str, rule: FoldRule, transform: Transform, adjustment: Adjustment) -> str:
+    parts = [target, rule.name]
+    parts += ["log"] if transform == "log" else []
+    parts += ["without-" + "-".join(adjustment.confounds)] if adjustment.confounds else []
+    parts += [f"harmonised-{adjustment.harmonise}"] if adjustment.harmonise else []
+    return re.sub(r"[^\w.+-]+", "_", ".".join(parts))
 
 
 def probe(
