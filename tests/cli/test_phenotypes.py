@@ -136,6 +136,7 @@ def test_people_seen_in_pretraining_are_refused_left_out_or_marked(study, speak,
     run = tmp_path / "run"
     shutil.copytree(study.run, run)
     words = ("probe", run, study.store, "--target", "sex", "--folds", 2, "--permutations", 0, "--num_bootstrap", 20)
+    words += ("--jobs", 1)
     refused = speak(*words, "--methods", "linear")
     assert refused.status == 2
     assert "pretrained on people" in refused.err
@@ -165,7 +166,7 @@ def test_people_seen_in_pretraining_are_refused_left_out_or_marked(study, speak,
     ],
 )
 def test_what_cannot_be_asked_is_refused_with_a_remedy(study, people, speak, words, complaint):
-    spoken = speak("probe", study.run, people.path, "--permutations", 0, "--num_bootstrap", 10, *words)
+    spoken = speak("probe", study.run, people.path, "--permutations", 0, "--num_bootstrap", 10, "--jobs", 1, *words)
     assert spoken.status == 2
     assert complaint in spoken.err
     shutil.rmtree(study.run / "phenotypes", ignore_errors=True)
