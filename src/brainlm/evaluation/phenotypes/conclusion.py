@@ -43,11 +43,12 @@ def _opponent(results: Mapping[str, Any]) -> str:
         f"functional connectivity ({opponent})" if results["best_connectivity"] else f"the best baseline ({opponent})"
     )
     numbers = _difference(results, difference)
-    if _lost(difference):
-        return f"{main} predicts {target} worse than {whom}: {numbers}."
-    if _won(difference):
-        return f"{main} predicts {target} better than {whom}: {numbers}."
-    return f"No evidence that {main} predicts {target} better than {whom}: {numbers}."
+    return _verdict(
+        difference,
+        won=f"{main} predicts {target} better than {whom}: {numbers}.",
+        lost=f"{main} predicts {target} worse than {whom}: {numbers}.",
+        level=f"No evidence that {main} predicts {target} better than {whom}: {numbers}.",
+    )
 
 
 def _best_baseline(results: Mapping[str, Any]) -> str:
@@ -55,7 +56,7 @@ def _best_baseline(results: Mapping[str, Any]) -> str:
     best, difference = results["best_baseline"], results["baseline_difference"]
     if difference is None or best == results["difference_to"]:
         return ""
-    verdict = "better" if _won(difference) else "worse" if _lost(difference) else "not shown to be better"
+    verdict = _verdict(difference, won="better", lost="worse", level="not shown to be better")
     return f"Against the best baseline of all, {best}, it is {verdict}: {_difference(results, difference)}."
 
 
@@ -87,12 +88,8 @@ def _finetuned(results: Mapping[str, Any]) -> str:
         if difference is None:
             continue
         numbers = _difference(results, difference)
-        if _won(difference):
-            sentences.append(f"{name} does better than {opponent}: {numbers}.")
-        elif _lost(difference):
-            sentences.append(f"{name} does worse than {opponent}: {numbers}.")
-        else:
-            sentences.append(f"{name} is not shown to do better than {opponent}: {numbers}.")
+        does = _verdict(difference, won="does better", lost="does worse", level="is not shown to do better")
+        sentences.append(f"{name} {does} than {opponent}: {numbers}.")
     return " ".join(sentences)
 
 
@@ -102,11 +99,10 @@ def _fusion(results: Mapping[str, Any]) -> str:
         return ""
     start, numbers = f"Stacked with connectivity ({fusion}), the model", _difference(results, difference)
     alone = f"connectivity alone ({results['fusion_over']})"
-    if _won(difference):
-        return f"{start} adds to {alone}: {numbers}."
-    if _lost(difference):
-        return f"{start} makes {alone} worse: {numbers}."
-    return f"{start} is not shown to add to {alone}: {numbers}."
+    does = _verdict(
+        difference, won=f"adds to {alone}", lost=f"makes {alone} worse", level=f"is not shown to add to {alone}"
+    )
+    return f"{start} {does}: {numbers}."
 
 
 def _random_init(results: Mapping[str, Any]) -> str:
@@ -114,11 +110,13 @@ def _random_init(results: Mapping[str, Any]) -> str:
     if difference is None:
         return ""
     numbers = _difference(results, difference)
-    if _won(difference):
-        return f"Pretraining counts: an encoder with random weights ({name}) does worse ({numbers})."
-    if _lost(difference):
-        return f"An encoder with random weights ({name}) does even better ({numbers})."
-    return f"Pretraining is not shown to count: an encoder with random weights ({name}) does about as well ({numbers})."
+    return _verdict(
+        difference,
+        won=f"Pretraining counts: an encoder with random weights ({name}) does worse ({numbers}).",
+        lost=f"An encoder with random weights ({name}) does even better ({numbers}).",
+        level=f"Pretraining is not shown to count: an encoder with random weights ({name}) does about as well "
+        f"({numbers}).",
+    )
 
 
 def _site(results: Mapping[str, Any]) -> str:
@@ -152,12 +150,11 @@ def _scores(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next(method["scores"] for method in results["methods"] if method["name"] == name)
 
 
-def _won(difference: Mapping[str, Any]) -> bool:
-    return difference["low"] is not None and difference["low"] > 0
-
-
-def _lost(difference: Mapping[str, Any]) -> bool:
-    return difference["high"] is not None and difference["high"] < 0
+def _verdict(difference: Mapping[str, Any], *, won: str, lost: str, level: str) -> str:
+    """The words for a difference: a win or a loss only where its interval excludes 0."""
+    if difference["low"] is not None and difference["low"] > 0:
+        return won
+    return lost if difference["high"] is not None and difference["high"] < 0 else level
 
 
 def _difference(results: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
