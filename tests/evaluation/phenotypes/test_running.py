@@ -1,6 +1,7 @@
 """Methods one after the other: nothing is computed twice, and what was interrupted goes on."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from brainlm.evaluation.phenotypes.predictions import Predictions, predictions_p
 from brainlm.evaluation.phenotypes.problem import Problem
 from brainlm.evaluation.phenotypes.running import Study, kept_rows, predict_all
 from brainlm.evaluation.phenotypes.targets import read_cohort
+from brainlm.inference.brainlm import BrainLM
+from brainlm.model.config import ModelConfig
 
 NUM_PEOPLE = 12
 
@@ -103,3 +106,22 @@ def test_fine_tuned_rows_of_the_same_folds_are_kept_and_those_of_others_are_not(
         save_predictions(predictions_path(tmp_path, name), row)
     assert [row.method for row in kept_rows(tmp_path, study, but=[])] == ["same"]
     assert kept_rows(tmp_path, study, but=kept_rows(tmp_path, study, but=[])) == []
+
+
+def test_vectors_of_resampled_recordings_are_other_settings(make_store, tmp_path, monkeypatch):
+    from brainlm.evaluation.phenotypes import evidence
+
+    store = make_store(subject=[f"{n:02d}" for n in range(4)], score=[float(n) for n in range(4)])
+    vectors = {"mean": np.zeros((4, 3), np.float32)}
+    monkeypatch.setattr(evidence, "cached_features", lambda *_, **__: vectors)
+    monkeypatch.setattr(evidence, "untrained", lambda model, **_: model)
+    monkeypatch.setattr(evidence, "weights_sha256", lambda _: "same")
+    model = BrainLM.__new__(BrainLM)
+    model.network = SimpleNamespace(config=ModelConfig())
+    model.provenance = {"data": {"tr_s": [0.735]}}
+    rule = evidence.RowRule(poolings=("mean",))
+    made = [
+        evidence.Evidence.gather(model, store, rule, cache=tmp_path, resample=resample).identity
+        for resample in (False, True)
+    ]
+    assert made[0] == "same" != made[1]

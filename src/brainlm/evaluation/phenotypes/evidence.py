@@ -73,7 +73,7 @@ class Evidence:
 
     Attributes:
         vectors, untrained_vectors: of the model and of the same network before training, by pooling.
-        identity: of the model's weights and scaler.
+        identity: of the model's weights and scaler, and of what recordings were resampled to.
         cache: folder of vectors.
         seen: a remark where test people were seen in pretraining.
         resample: whether recordings were brought to the model's repetition time.
@@ -128,7 +128,9 @@ class Evidence:
         features = RecordingFeatures.of(
             store, num_timepoints=model.config.num_timepoints, on_progress=part("connectivity")
         )
-        return cls(store, model, features, vectors, random, weights_sha256(model), cache, seen, resample)
+        # Predictions from resampled recordings are others than those from recordings as they are.
+        identity = weights_sha256(model) + (f" resampled to {model.tr_s} s" if resample else "")
+        return cls(store, model, features, vectors, random, identity, cache, seen, resample)
 
     def rows(self, cohort: Cohort, rule: RowRule) -> Rows:
         """The methods for one target."""
