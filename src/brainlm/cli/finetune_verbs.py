@@ -88,7 +88,6 @@ def finetune(
     from brainlm.evaluation.phenotypes.probing import JudgingRule
     from brainlm.evaluation.phenotypes.probing import probe as probe_one
     from brainlm.evaluation.phenotypes.running import predict_all
-    from brainlm.inference.identity import weights_sha256
 
     begun = time.monotonic()
     desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
@@ -99,7 +98,7 @@ def finetune(
         head=tuning.head if head is None else dataclasses.replace(tuning.head, layers=head),
         train=tuning.train if train is None else train,
     )
-    method = FinetunedMethod(desk.model, weights_sha256(desk.model), tuning, seen=desk.remark)
+    method = FinetunedMethod(desk.model, desk.identity, tuning, seen=desk.remark)
     step(f"fine-tuning {run} on {target}: {cohort_size(study.cohort)}, {study.rule.name}, {method.name}")
     with progress_bar("folds       ") as bar:
         predict_all([method], study, folder, on_progress=bar.update)

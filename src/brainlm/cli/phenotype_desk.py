@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,6 +110,13 @@ class Desk:
             self.store, cohort, rule, self.results, transform=self.transform, adjustment=adjustment or Adjustment()
         )
 
+    @cached_property
+    def identity(self) -> str:
+        """Of the weights and the scaler; hashing takes seconds for the largest models."""
+        from brainlm.inference.identity import weights_sha256
+
+        return weights_sha256(self.model)
+
     def _pretraining(self) -> str:
         """On whom, and whether they are tested."""
         data = self.model.provenance.get("data", {})
@@ -121,7 +129,6 @@ class Desk:
     def facts(self, adjustment: Adjustment, begun: float) -> dict[str, Any]:
         """For the record of a result."""
         import brainlm
-        from brainlm.inference.identity import weights_sha256
 
         return {
             "program": f"brainlm {brainlm.__version__}",
@@ -129,7 +136,7 @@ class Desk:
             "model": {
                 "preset": self.model.provenance.get("preset", ""),
                 "num_parameters": self.model.network.num_parameters,
-                "weights_sha256": weights_sha256(self.model),
+                "weights_sha256": self.identity,
             },
             "pretraining": self._pretraining(),
             "store": {"name": self.store.path.name, "fingerprint": self.store.fingerprint},

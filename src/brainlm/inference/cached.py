@@ -29,9 +29,13 @@ logger = logging.getLogger(__name__)
 
 def feature_key(model: BrainLM, store: Store, pooling: str, *, resample: bool) -> str:
     """What the vectors depend on, as a hash."""
+    return _key(weights_sha256(model), model, store, pooling, resample=resample)
+
+
+def _key(weights: str, model: BrainLM, store: Store, pooling: str, *, resample: bool) -> str:
     # What recordings are resampled to is no part of the weights.
     target = f"resampled to {model.tr_s} s" if resample else "as it is"
-    parts = (str(FEATURES_VERSION), weights_sha256(model), store.fingerprint, pooling, target)
+    parts = (str(FEATURES_VERSION), weights, store.fingerprint, pooling, target)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -61,7 +65,8 @@ def cached_features(
         AtlasError: the parcels of the store are others than the model's, or in another order.
     """
     check_recordings(store, model, resample=resample)
-    paths = {pooling: folder / f"{feature_key(model, store, pooling, resample=resample)}.npy" for pooling in poolings}
+    weights = weights_sha256(model)  # seconds for the largest models: once for all poolings
+    paths = {pooling: folder / f"{_key(weights, model, store, pooling, resample=resample)}.npy" for pooling in poolings}
     found = {pooling: _read(path, len(store)) for pooling, path in paths.items()}
     missing = [pooling for pooling, features_NF in found.items() if features_NF is None]
     if missing:
