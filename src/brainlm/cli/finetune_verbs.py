@@ -10,16 +10,8 @@ from typing import Literal
 from brainlm.atomic import disk_errors, replacing
 from brainlm.cli.console import next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.cli.phenotype_desk import (
-    FEATURES,
-    Desk,
-    check_positive,
-    chosen_words,
-    cohort_size,
-    command_typed,
-    conclude,
-    processes,
-)
+from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, command_typed, processes, row_rule
+from brainlm.cli.phenotype_results import conclude
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError
 from brainlm.training.finetune_config import FinetuneConfig
@@ -83,13 +75,13 @@ def finetune(
         device: where the frozen model computes; training chooses by itself (--tuning.supervised.accelerator).
         jobs: processes for folds and permutations; as many as there are cores by default. Changes no result.
     """
-    from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
     from brainlm.evaluation.phenotypes.finetuned import FinetunedMethod
     from brainlm.evaluation.phenotypes.probing import JudgingRule
-    from brainlm.evaluation.phenotypes.probing import probe as probe_one
     from brainlm.evaluation.phenotypes.running import predict_all
 
     begun = time.monotonic()
+    rows = row_rule(pooling, methods, seed=seed)
+    judging = JudgingRule(permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs))
     desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
     study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
     check_positive(positive, [(study, folder)])
@@ -102,33 +94,8 @@ def finetune(
     step(f"fine-tuning {run} on {target}: {cohort_size(study.cohort)}, {study.rule.name}, {method.name}")
     with progress_bar("folds       ") as bar:
         predict_all([method], study, folder, on_progress=bar.update)
-    rows = RowRule(
-        poolings=chosen_words("pooling", pooling, ("mean", "cls", "parcels")),
-        families=chosen_words("methods", methods, ("linear", "nonlinear", "neural")),
-        seed=seed,
-    )
-    with progress_bar("gathering   ") as bar:
-        evidence = Evidence.gather(
-            desk.model,
-            desk.store,
-            rows,
-            cache=desk.results / FEATURES,
-            batch_size=batch_size,
-            seen=desk.remark,
-            on_progress=bar.update,
-        )
-    with progress_bar("predicting  ") as bar:
-        verdict = probe_one(
-            evidence,
-            study,
-            folder,
-            rows=rows,
-            judging=JudgingRule(
-                permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs)
-            ),
-            facts=lambda: desk.facts(rows.adjustment, begun),
-            on_progress=bar.update,
-        )
+    evidence = desk.gather(rows, batch_size=batch_size)
+    verdict = desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun)
     conclude([verdict])
     commands = [f"brainlm report {run}"] if desk.results == Path(run) else []
     if final:

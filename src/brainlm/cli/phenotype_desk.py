@@ -1,6 +1,6 @@
-"""What ``brainlm probe`` and ``brainlm finetune`` share: opening model and store, the studies, showing results.
+"""What ``brainlm probe`` and ``brainlm finetune`` share: opening model and store, the studies and their judging.
 
-What is computed is in ``evaluation/phenotypes/``.
+What is computed is in ``evaluation/phenotypes/``; how it is shown is in ``phenotype_results.py``.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.markup import escape
-from rich.table import Table
-
-from brainlm.cli.console import console, say
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.console import console, progress_bar, say
+from brainlm.cli.released import fit_if_needed, open_model, results_folder, scaling_cohort
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
     from brainlm.evaluation.phenotypes.adjusting import Adjustment
-    from brainlm.evaluation.phenotypes.probing import Verdict
+    from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
+    from brainlm.evaluation.phenotypes.probing import JudgingRule, Verdict
     from brainlm.evaluation.phenotypes.running import Study
     from brainlm.evaluation.phenotypes.targets import Cohort
     from brainlm.inference.brainlm import BrainLM
@@ -37,9 +35,6 @@ Seen = Literal["refuse", "leave_out", "allow"]
 
 FEATURES = "features"  # folder of vectors, below that of results
 MOST_NAMED = 5
-WIDE = 130  # columns of a terminal that show all scores; all are in table.csv
-SHOWN = {"r2": "R²", "auroc": "AUROC", "auprc": "AUPRC", "mae": "MAE"}
-COLOURS = {"model": "bold", "fusion": "bold", "finetuned": "bold"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +73,9 @@ class Desk:
         model = open_model(run, device=device)
         chosen = opened.select(**selection(select))
         check_recordings(chosen, model, resample=resample)
+        cohort = scaling_cohort(model, opened)
+        if cohort is not None:  # what a scaler would be fitted on is checked before the long work of fitting it
+            check_recordings(cohort, model, resample=resample)
         fit_if_needed(model, opened, resample=resample)
         kept, remark = _unseen(model, chosen, seen)
         return cls(model, kept, results_folder(run, store), level, transform, remark)
@@ -109,6 +107,38 @@ class Desk:
         return open_study(
             self.store, cohort, rule, self.results, transform=self.transform, adjustment=adjustment or Adjustment()
         )
+
+    def gather(self, rows: RowRule, *, batch_size: int, resample: bool = False) -> Evidence:
+        """The vectors and all that the baselines are made of."""
+        from brainlm.evaluation.phenotypes.evidence import Evidence
+
+        with progress_bar("gathering   ") as bar:
+            return Evidence.gather(
+                self.model,
+                self.store,
+                rows,
+                cache=self.results / FEATURES,
+                resample=resample,
+                batch_size=batch_size,
+                seen=self.remark,
+                on_progress=bar.update,
+            )
+
+    def judge(
+        self, evidence: Evidence, study: tuple[Study, Path], *, rows: RowRule, judging: JudgingRule, begun: float
+    ) -> Verdict:
+        """All rows of one study, those that are there already as they are; ``begun``: when the verb did."""
+        from brainlm.evaluation.phenotypes.probing import probe
+
+        with progress_bar("predicting  ") as bar:
+            return probe(
+                evidence,
+                *study,
+                rows=rows,
+                judging=judging,
+                facts=lambda: self.facts(rows.adjustment, begun),
+                on_progress=bar.update,
+            )
 
     @cached_property
     def identity(self) -> str:
@@ -191,6 +221,26 @@ def _unseen(model: BrainLM, store: Store, seen: str) -> tuple[Store, str]:
     )
 
 
+def row_rule(
+    pooling: str, methods: str, *, seed: int, nuisance: Sequence[str] = (), adjustment: Adjustment | None = None
+) -> RowRule:
+    """Which rows a study has, from the words that were typed.
+
+    Raises:
+        ConfigError: a word is unknown.
+    """
+    from brainlm.evaluation.phenotypes.adjusting import Adjustment
+    from brainlm.evaluation.phenotypes.evidence import RowRule
+
+    return RowRule(
+        poolings=chosen_words("pooling", pooling, ("mean", "cls", "parcels")),
+        families=chosen_words("methods", methods, ("linear", "nonlinear", "neural")),
+        nuisance=tuple(nuisance),
+        adjustment=adjustment or Adjustment(),
+        seed=seed,
+    )
+
+
 def chosen_words(option: str, text: str, known: Sequence[str]) -> tuple[Any, ...]:
     """Words joined by commas, each of them a known one."""
     found = tuple(dict.fromkeys(text.split(",")))
@@ -224,69 +274,3 @@ def cohort_size(cohort: Cohort) -> str:
     units = f", {len(cohort)} recordings" if cohort.level == "recording" else ""
     missing = f", {cohort.num_missing} without it" if cohort.num_missing else ""
     return people + units + missing
-
-
-def conclude(verdicts: Sequence[Verdict]) -> None:
-    """Adjust for the number of targets, write, show."""
-    from brainlm.evaluation.phenotypes.conclusion import adjust
-    from brainlm.evaluation.phenotypes.probing import Verdict, write_verdict
-
-    results = [verdict.results for verdict in verdicts]
-    adjusted = adjust(results) if len(results) > 1 else results
-    for verdict, content in zip(verdicts, adjusted, strict=True):
-        if len(results) > 1:
-            write_verdict(Verdict(verdict.folder, content))
-        _show(content)
-        console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
-        say(f"written: {verdict.folder}\n")
-
-
-def _show(results: Mapping[str, Any]) -> None:
-    """One row a method; who has seen test people in red."""
-    main, metrics = results["main_metric"], results["metrics"]
-    table = Table(
-        title=f"{results['target']['name']}, {results['folds']['name']}: {results['target']['num_subjects']} people",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        header_style="dim",
-    )
-    others = metrics[1:] if console.width >= WIDE else []
-    table.add_column("", overflow="fold")
-    for heading in (f"{SHOWN.get(main, main)} [95 %]", *(SHOWN.get(metric, metric) for metric in others)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("minus best baseline", justify="right", no_wrap=True)
-    for method in results["methods"]:
-        scores = method["scores"]
-        style = "red" if method["seen"] else COLOURS.get(method["group"], "")
-        mark = " (main)" if method["name"] == results["main"] else ""
-        table.add_row(
-            escape(method["name"] + mark + ("†" if method["seen"] else "")),
-            _with_interval(scores[main]),
-            *(_number(scores[metric]["value"]) for metric in others),
-            _with_interval(method["minus_best_baseline"], sign=True),
-            style=style,
-        )
-    console.print(table)
-    for note in dict.fromkeys(method["note"] for method in results["methods"] if method["seen"]):
-        console.print(f"[red]† {escape(note)}[/red]")
-    site = results["site_prediction"]
-    if site is not None:
-        say(
-            f"the same vectors tell the site ({site['num_sites']} sites): balanced accuracy "
-            f"{_with_interval(site['balanced_accuracy'])}, chance {site['chance']:.3f}"
-        )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _with_interval(interval: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
-    if interval is None or interval["value"] is None:
-        return "-"
-    form = "+.3f" if sign else ".3f"
-    text = format(interval["value"], form)
-    if interval["low"] is None:
-        return text
-    return escape(f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]")

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from brainlm.cli.console import next_command, progress_bar, step
+from brainlm.cli.console import next_command, step
 from brainlm.cli.main import DONE
-from brainlm.cli.phenotype_desk import FEATURES, Desk, check_positive, chosen_words, cohort_size, conclude, processes
+from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, processes, row_rule
+from brainlm.cli.phenotype_results import conclude
 
 
 def probe(
@@ -77,24 +78,17 @@ def probe(
     """
     from brainlm.evaluation.phenotypes.adjusting import Adjustment
     from brainlm.evaluation.phenotypes.design import check_confounds
-    from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
     from brainlm.evaluation.phenotypes.probing import JudgingRule
-    from brainlm.evaluation.phenotypes.probing import probe as probe_one
 
-    rows = RowRule(
-        poolings=chosen_words("pooling", pooling, ("mean", "cls", "parcels")),
-        families=chosen_words("methods", methods, ("linear", "nonlinear", "neural")),
-        nuisance=tuple(nuisance),
-        adjustment=Adjustment(tuple(confounds), harmonise, tuple(keep)),
-        seed=seed,
-    )
+    adjustment = Adjustment(tuple(confounds), harmonise, tuple(keep))
+    rows = row_rule(pooling, methods, seed=seed, nuisance=nuisance, adjustment=adjustment)
     judging = JudgingRule(permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs))
     desk = Desk.open(
         run, store, select=select, seen=seen, level=level, resample=resample, device=device, transform=transform
     )
     studies = [
         desk.study(
-            name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, adjustment=rows.adjustment
+            name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, adjustment=adjustment
         )
         for name in target
     ]
@@ -103,32 +97,11 @@ def probe(
         of = study.cohort.target
         check_confounds(study.cohort.table, [*confounds, *keep], target=of.name, values_N=of.values_N)
     begun = time.monotonic()
-    with progress_bar("gathering   ") as bar:
-        evidence = Evidence.gather(
-            desk.model,
-            desk.store,
-            rows,
-            cache=desk.results / FEATURES,
-            resample=resample,
-            batch_size=batch_size,
-            seen=desk.remark,
-            on_progress=bar.update,
-        )
+    evidence = desk.gather(rows, batch_size=batch_size, resample=resample)
     verdicts = []
     for study, folder in studies:
         step(f"{study.cohort.target.name}: {cohort_size(study.cohort)}, {study.rule.name}")
-        with progress_bar("predicting  ") as bar:
-            verdicts.append(
-                probe_one(
-                    evidence,
-                    study,
-                    folder,
-                    rows=rows,
-                    judging=judging,
-                    facts=lambda: desk.facts(rows.adjustment, begun),
-                    on_progress=bar.update,
-                )
-            )
+        verdicts.append(desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun))
     conclude(verdicts)
     same: dict[str, list[str]] = {
         "folds": [folds],
