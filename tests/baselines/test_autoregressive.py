@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
-from brainlm.baselines.autoregressive import Autoregressive, yule_walker
+from brainlm.baselines.autoregressive import Autoregressive, AutoregressiveForecaster, yule_walker
 from brainlm.baselines.moments import moments_of
 from brainlm.data.scaling import ScaledBatch
 
@@ -66,3 +66,29 @@ def test_only_the_run_at_the_end_is_forecast(moments, make_batch):
 def test_an_unknown_parcel_has_no_coefficients():
     fit = yule_walker(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.5, 0.25]], dtype=torch.float64), 2)
     torch.testing.assert_close(fit.coefficients_PK, torch.tensor([[0, 0], [0.5, 0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("centre", ["population", "context"])
+def test_a_forecast_from_a_context_is_the_recursion_by_hand(centre):
+    model = Autoregressive(torch.tensor([0.5, -0.5]), torch.tensor([[0.6, 0.2], [0.3, -0.1]]))
+    context_BPT = torch.randn(3, 2, 12, generator=torch.Generator().manual_seed(0))
+    valid_BPT = torch.ones_like(context_BPT, dtype=torch.bool)
+    found = AutoregressiveForecaster(model, centre).predict(context_BPT, valid_BPT, 5)
+    for row in range(3):
+        for parcel in range(2):
+            mean = model.mean_P[parcel] if centre == "population" else context_BPT[row, parcel].mean()
+            past = [float(value - mean) for value in context_BPT[row, parcel, -2:]]
+            for step in range(5):
+                first, second = model.coefficients_PK[parcel].tolist()
+                past.append(first * past[-1] + second * past[-2])
+                assert float(found[row, parcel, step]) == pytest.approx(float(past[-1] + mean), abs=1e-5)
+
+
+def test_a_forecast_of_order_0_or_from_a_short_context_is_finite():
+    nothing = Autoregressive(torch.tensor([0.5, -0.5]), torch.zeros(2, 0))
+    context_BPT = torch.ones(1, 2, 3)
+    valid_BPT = torch.ones_like(context_BPT, dtype=torch.bool)
+    found = AutoregressiveForecaster(nothing).predict(context_BPT, valid_BPT, 2)
+    assert found.tolist() == [[[0.5, 0.5], [-0.5, -0.5]]]
+    longer = Autoregressive(torch.zeros(2), torch.full((2, 9), 0.1))
+    assert torch.isfinite(AutoregressiveForecaster(longer).predict(context_BPT, valid_BPT, 2)).all()

@@ -1,6 +1,7 @@
 """The future of each parcel from its own past: an autoregressive model per parcel, of one order for all.
 
-Fitted to training recordings by the Yule-Walker equations. What other parcels could add is left to ``space_time.py``.
+Fitted to training recordings by the Yule-Walker equations; fills in hidden ends of windows, and forecasts. What other
+parcels could add is left to ``space_time.py`` and ``var.py``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
+from torch.nn import functional as F
 
+from brainlm.baselines.forecaster import Group
 from brainlm.baselines.interpolation import nearest_visible
+from brainlm.baselines.last_known import context_mean
 from brainlm.baselines.moments import Moments
 from brainlm.baselines.predictor import MaskedBatch
 
 # Time points. Long orders gain from scaling that centres each recording: what lies above its mean is followed by less.
 MAX_ORDER = 30
+
+Centre = Literal["population", "context"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +74,75 @@ class Autoregressive:
     def predict(self, batch: MaskedBatch) -> Float[Tensor, "B P T"]:
         """The forecast where nothing later is visible, the mean elsewhere."""
         device = batch.signal_BPT.device
-        mean_P1, coefficients_PK = self.mean_P.to(device)[:, None], self.coefficients_PK.to(device)
+        mean_P1 = self.mean_P.to(device)[:, None]
         visible_BPT = batch.visible
         num_timepoints = visible_BPT.shape[2]
         last_BP1 = nearest_visible(visible_BPT).left_BPT[:, :, -1:]
         past_BPK = last_BP1 - torch.arange(self.order, device=device)  # newest first
         centred_BPT = (batch.signal_BPT - mean_P1).masked_fill(~visible_BPT, 0.0)
         history_BPK = centred_BPT.gather(2, past_BPK.clamp_min(0)) * (past_BPK >= 0)
+        num_steps = num_timepoints - 1 - int(last_BP1.min())
+        if num_steps == 0:
+            return mean_P1.expand_as(centred_BPT)
+        forecast_BPS = self._from_history(history_BPK, num_steps)
+        step_BPT = torch.arange(num_timepoints, device=device) - last_BP1 - 1
+        ahead_BPT = forecast_BPS.gather(2, step_BPT.clamp(0, num_steps - 1)) * (step_BPT >= 0)
+        return ahead_BPT + mean_P1
+
+    def continued(self, centred_BPT: Float[Tensor, "B P T"], horizon: int) -> Float[Tensor, "B P {horizon}"]:
+        """The deviations from the mean that follow these, which end where the horizon begins; zeros come before."""
+        past_BPT = centred_BPT[:, :, max(centred_BPT.shape[2] - self.order, 0) :]
+        history_BPK = F.pad(past_BPT.flip(2), (0, self.order - past_BPT.shape[2]))
+        return self._from_history(history_BPK, horizon)
+
+    def _from_history(self, history_BPK: Float[Tensor, "B P K"], num_steps: int) -> Float[Tensor, "B P {num_steps}"]:
+        """What follows, step by step; the history has the newest first."""
+        coefficients_PK = self.coefficients_PK.to(history_BPK.device)
         steps = []
-        for _ in range(num_timepoints - 1 - int(last_BP1.min())):
+        for _ in range(num_steps):
             step_BP = (history_BPK * coefficients_PK).sum(dim=2)
             history_BPK = torch.cat([step_BP[:, :, None], history_BPK], dim=2)[:, :, : self.order]
             steps.append(step_BP)
-        if not steps:
-            return mean_P1.expand_as(centred_BPT)
-        forecast_BPS = torch.stack(steps, dim=2)
-        step_BPT = torch.arange(num_timepoints, device=device) - last_BP1 - 1
-        ahead_BPT = forecast_BPS.gather(2, step_BPT.clamp(0, len(steps) - 1)) * (step_BPT >= 0)
-        return ahead_BPT + mean_P1
+        return torch.stack(steps, dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class AutoregressiveForecaster:
+    """The same model as a ``Forecaster``.
+
+    Args:
+        model: of each parcel.
+        centre: what deviations are from: a context differs from its recording in its mean.
+        tuned, seconds: see ``Forecaster``.
+    """
+
+    model: Autoregressive
+    centre: Centre = "population"
+    group: Group = "linear"
+    tuned: str = ""
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """``AR(order)``."""
+        return self.model.name
+
+    def predict(
+        self, context_BPT: Float[Tensor, "B P T"], valid_BPT: Bool[Tensor, "B P T"], horizon: int
+    ) -> Float[Tensor, "B P {horizon}"]:
+        """The conditional mean, step by step; what is not valid counts as the centre."""
+        centre_BP1 = centre_of(self.centre, self.model.mean_P, context_BPT, valid_BPT)
+        centred_BPT = (context_BPT - centre_BP1).masked_fill(~valid_BPT, 0.0)
+        return self.model.continued(centred_BPT, horizon) + centre_BP1
+
+
+def centre_of(
+    centre: Centre, mean_P: Float[Tensor, "P"], context_BPT: Float[Tensor, "B P T"], valid_BPT: Bool[Tensor, "B P T"]
+) -> Float[Tensor, "B P 1"]:
+    """What each parcel returns to: the population's mean, or that of its context."""
+    if centre == "context":
+        return context_mean(context_BPT, valid_BPT)
+    return mean_P.to(context_BPT.device)[None, :, None].expand(len(context_BPT), -1, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,14 +77,14 @@ class _Sums:
         self.product_PP += _products(signal_BPT)
         num_timepoints = signal_BPT.shape[2]
         lags = min(self.num_lags, num_timepoints)
-        self.lagged_PL[:, :lags] += _lagged_products(signal_BPT)[:, :lags]
+        self.lagged_PL[:, :lags] += lagged_products(signal_BPT)[:, :lags]
         present_BP1 = valid_BPT[:, :, :1]
         if bool((valid_BPT == present_BP1).all()):  # throughout or not at all: the usual case, and much cheaper
             self.count_PP += num_timepoints * _products(present_BP1.double())
             self.pairs_PL[:, :lags] += present_BP1.sum(dim=0) * (num_timepoints - torch.arange(lags))
         else:
             self.count_PP += _products(valid_BPT.double())
-            self.pairs_PL[:, :lags] += _lagged_products(valid_BPT.double())[:, :lags]
+            self.pairs_PL[:, :lags] += lagged_products(valid_BPT.double())[:, :lags]
 
     def finish(self) -> Moments:
         count_P = self.count_PP.diagonal()
@@ -103,7 +103,7 @@ def _products(values_BPT: Float64[Tensor, "B P T"]) -> Float64[Tensor, "P P"]:
     return flat_PN @ flat_PN.T
 
 
-def _lagged_products(values_BPT: Float64[Tensor, "B P T"]) -> Float64[Tensor, "P T"]:
+def lagged_products(values_BPT: Float64[Tensor, "B P T"]) -> Float64[Tensor, "P T"]:
     """Sums over windows and time of the products of each parcel with itself k time points later."""
     num_timepoints = values_BPT.shape[2]
     # Padded to twice the length, the circular correlation of the transform is the plain one.

@@ -147,15 +147,6 @@ class Desk:
 
         return weights_sha256(self.model)
 
-    def _pretraining(self) -> str:
-        """On whom, and whether they are tested."""
-        data = self.model.provenance.get("data", {})
-        number, store = data.get("num_subjects", {}).get("train"), data.get("store", "")
-        on_whom = f"on {number} people of {store}" if number is not None and store else "on people not recorded by name"
-        known = "training_subjects" in data or "training_subjects_sha256" in data
-        tested = "nobody of them is tested" if known else "whether they are tested is not known"
-        return f"{on_whom}; {self.remark or tested}"
-
     def facts(self, adjustment: Adjustment, begun: float) -> dict[str, Any]:
         """For the record of a result."""
         import brainlm
@@ -168,7 +159,7 @@ class Desk:
                 "num_parameters": self.model.network.num_parameters,
                 "weights_sha256": self.identity,
             },
-            "pretraining": self._pretraining(),
+            "pretraining": pretraining_of(self.model, self.remark),
             "store": {"name": self.store.path.name, "fingerprint": self.store.fingerprint},
             "confounds": list(adjustment.confounds),
             "harmonised": adjustment.harmonise,
@@ -241,7 +232,7 @@ def row_rule(
     )
 
 
-def chosen_words(option: str, text: str, known: Sequence[str]) -> tuple[Any, ...]:
+def chosen_words(option: str, text: str, known: Sequence[str], *, verb: str = "probe") -> tuple[Any, ...]:
     """Words joined by commas, each of them a known one."""
     found = tuple(dict.fromkeys(text.split(",")))
     for word in found:
@@ -251,7 +242,7 @@ def chosen_words(option: str, text: str, known: Sequence[str]) -> tuple[Any, ...
                 f"no such {option}",
                 expected=f"some of {', '.join(known)}, joined by commas",
                 found=repr(word),
-                remedy=f"did you mean {near[0]}?" if near else f"brainlm probe --help says what --{option} takes",
+                remedy=f"did you mean {near[0]}?" if near else f"brainlm {verb} --help says what --{option} takes",
             )
     return found
 
@@ -261,6 +252,16 @@ def processes(jobs: int | None) -> int:
     if jobs is not None and jobs < 1:
         raise ConfigError("nothing can be done without a process", expected="--jobs 1 or more", found=str(jobs))
     return jobs or os.cpu_count() or 1
+
+
+def pretraining_of(model: BrainLM, remark: str) -> str:
+    """On whom a model was pretrained, and whether they are tested, unless ``remark`` says that."""
+    data = model.provenance.get("data", {})
+    number, store = data.get("num_subjects", {}).get("train"), data.get("store", "")
+    on_whom = f"on {number} people of {store}" if number is not None and store else "on people not recorded by name"
+    known = "training_subjects" in data or "training_subjects_sha256" in data
+    tested = "nobody of them is tested" if known else "whether they are tested is not known"
+    return f"{on_whom}; {remark or tested}"
 
 
 def command_typed() -> str:

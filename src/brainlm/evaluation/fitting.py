@@ -52,7 +52,7 @@ def fit_baselines(
     kinds = {mask.kind for mask in conditions}
     chosen = [mask for mask in conditions if mask in SELECTION_MASKS] or list(conditions)
     num_lags = max(validation.windows.num_timepoints, MAX_ORDER + 1)
-    moments = moments_of(_recordings(training, scaler, on_progress), num_lags=num_lags)
+    moments = moments_of(training_recordings(training, scaler, on_progress), num_lags=num_lags)
     few = validation.thinned(MAX_VALIDATION_WINDOWS)
     batches = [(mask.kind, batch) for mask in chosen for batch in few.batches(mask)]
     anywhere = [batch for _, batch in batches]
@@ -73,7 +73,10 @@ def fit_baselines(
     return [candidate for candidate in candidates if kinds & candidate.mask_kinds]
 
 
-def _recordings(store: Store, scaler: Scaler, on_progress: Callable[[int, int], None] | None) -> Iterator[ScaledBatch]:
+def training_recordings(
+    store: Store, scaler: Scaler, on_progress: Callable[[int, int], None] | None = None
+) -> Iterator[ScaledBatch]:
+    """Whole recordings of ``store``, scaled, each a batch of its own; of very many, evenly spaced ones."""
     total = min(len(store), MAX_TRAINING_RECORDINGS)
     for done, index in enumerate(((2 * np.arange(total) + 1) * len(store)) // (2 * max(total, 1)), start=1):
         yield scaled_recording(store, int(index), scaler)

@@ -55,6 +55,20 @@ def pearson_r(sums: Float64[np.ndarray, "*groups 8"]) -> Float64[np.ndarray, "*g
 METRICS = {"r2": r2, "mae": mae, "r": pearson_r}
 
 
+def mse(sums: Float64[np.ndarray, "*groups 8"]) -> Float64[np.ndarray, "*groups"]:
+    """The mean squared error of each group, in squared scaled units."""
+    return _divide(sums[..., Term.SQUARED_ERROR], sums[..., Term.COUNT])
+
+
+def terms_of(
+    predicted_BPT: Float[Tensor, "B P T"], truth_BPT: Float[Tensor, "B P T"], scored_BPT: Bool[Tensor, "B P T"]
+) -> tuple[Float64[Tensor, "B P T"], ...]:
+    """Each value's share of every sum, in the order of ``Term``; 0 where not scored, whatever stands there."""
+    y = truth_BPT.double().masked_fill(~scored_BPT, 0.0)
+    p = predicted_BPT.double().masked_fill(~scored_BPT, 0.0)
+    return (scored_BPT.double(), y, y * y, p, p * p, y * p, (y - p).square(), (y - p).abs())
+
+
 class ScoreSums:
     """The sums of one method in one condition, grown batch by batch.
 
@@ -76,9 +90,7 @@ class ScoreSums:
         subject_B: Int64[np.ndarray, "B"],
     ) -> None:
         """Count the values at ``scored_BPT``; what is elsewhere, NaN included, does not matter."""
-        y = truth_BPT.double().masked_fill(~scored_BPT, 0.0)
-        p = predicted_BPT.double().masked_fill(~scored_BPT, 0.0)
-        terms = (scored_BPT.double(), y, y * y, p, p * p, y * p, (y - p).square(), (y - p).abs())
+        terms = terms_of(predicted_BPT, truth_BPT, scored_BPT)
         by_window_and_parcel = torch.stack([term.sum(dim=2) for term in terms], dim=2).cpu().numpy()
         by_window_and_time = torch.stack([term.sum(dim=1) for term in terms], dim=2).cpu().numpy()
         np.add.at(self.by_subject, subject_B, by_window_and_parcel.sum(axis=1))

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from brainlm.errors import ConfigError
-from brainlm.training.labelled import DrawnBatches
 
 LOSSES: tuple[str, ...] = ("train_loss", "val_loss")
+
+
+@runtime_checkable
+class EpochBatches(Protocol):
+    """The batches of a training epoch by their number; which epoch it is, is set before it begins."""
+
+    epoch: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Any: ...
 
 
 class KeepBest(Callback):
@@ -31,7 +42,7 @@ class KeepBest(Callback):
     def __init__(
         self,
         network: nn.Module,
-        batches: DrawnBatches,
+        batches: EpochBatches,
         listener: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         self.network = network
@@ -73,8 +84,12 @@ class KeepBest(Callback):
         return {**trained, **dict(self.network.named_buffers())}
 
 
-def _diverged(epoch: int, figures: Mapping[str, float]) -> ConfigError:
-    return ConfigError(
+class DivergedError(ConfigError):
+    """The losses of a training are no longer finite."""
+
+
+def _diverged(epoch: int, figures: Mapping[str, float]) -> DivergedError:
+    return DivergedError(
         f"the training lost its way in epoch {epoch}",
         expected="finite losses",
         found=", ".join(f"{name} {value:g}" for name, value in figures.items()),

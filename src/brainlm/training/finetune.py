@@ -21,13 +21,13 @@ from jaxtyping import Float64
 
 from brainlm.data.store import Store
 from brainlm.inference.brainlm import BrainLM
-from brainlm.inference.disclosure import HASHED, PLAIN, public_provenance
 from brainlm.inference.predicting import FinetunedHead, check_recordings, write_finetuned
 from brainlm.model.head import Head, Predictor, TargetKind, TargetUnits
 from brainlm.training.adapters import merge_adapters
 from brainlm.training.encoded import EncodedInputs
 from brainlm.training.finetune_config import FinetuneConfig
 from brainlm.training.labelled import Labelled, WindowInputs
+from brainlm.training.provenance import with_finetuning
 from brainlm.training.supervised import (
     Listener,
     Trained,
@@ -156,23 +156,11 @@ def _with_finetuning(
     Those who decided when to stop are among the seen: the model was chosen by them.
     """
     recordings = np.concatenate([units.recordings_M for units in seen if units is not None])
-    subjects = set(store.metadata["subject"].iloc[recordings])
-    data = dict(provenance.get("data", {}))
-    if PLAIN in data:
-        data[PLAIN] = sorted(subjects.union(data[PLAIN]))
-    elif HASHED in data:
-        alike = public_provenance({"data": {PLAIN: sorted(subjects), "fingerprint": data[HASHED]["salt"]}})
-        hashes = set(data[HASHED]["hashes"]).union(alike["data"][HASHED]["hashes"])
-        data[HASHED] = {**data[HASHED], "hashes": sorted(hashes)}
     taught = {
         "target": trained.units.name,
         "kind": trained.units.kind,
         "settings": dataclasses.asdict(config),
-        "store": store.path.name,
-        "fingerprint": store.fingerprint,
-        "num_subjects": len(subjects),
-        "training_subjects": sorted(subjects),
         "best_epoch": trained.best_epoch,
         "wall_time_s": round(trained.seconds, 1),
     }
-    return {**provenance, "data": data, "finetuned": taught}
+    return with_finetuning(provenance, store, set(store.metadata["subject"].iloc[recordings]), taught=taught)

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from brainlm.data.scaling import Scaler
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
-from brainlm.training.batches import Schedule
+from brainlm.training.draws import Draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,36 +167,28 @@ class LabelledBatch:
 
 
 class DrawnBatches(Dataset[LabelledBatch]):
-    """The batches of a training epoch, shuffled; what does not fill a last one is left out (others each epoch).
-
-    Where there are fewer recordings than fill a batch, all of them are one.
-    """
+    """The batches of a training epoch; see ``Draws``."""
 
     def __init__(self, inputs: Inputs, labelled: Labelled, *, batch_size: int, draws: int, seed: int) -> None:
         self.inputs = inputs
         self.labelled = labelled
-        self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self.schedule = Schedule(len(labelled.recordings_M), draws, windows_per_step=1, seed=seed)
+        self.draws = Draws(len(labelled.recordings_M), draws=draws, batch_size=batch_size, seed=seed)
         self.weights_M = labelled.recording_weights_M
 
     def __len__(self) -> int:
-        return max(1, self.schedule.windows_per_epoch // self.batch_size)
+        return len(self.draws)
 
     def __getitem__(self, number: int) -> LabelledBatch:
-        if number >= len(self):
-            raise IndexError(number)
-        draws_B = self.schedule.order(self.epoch)[number * self.batch_size :][: self.batch_size]
-        position_B = draws_B % self.schedule.num_recordings
-        # The n-th window of a recording in an epoch counts like an epoch of its own.
-        visit_B = self.epoch * self.schedule.windows_per_recording + draws_B // self.schedule.num_recordings
-        parts = [np.flatnonzero(visit_B == visit) for visit in np.unique(visit_B)]
-        recordings_B = self.labelled.recordings_M[position_B]
-        drawn = [self.inputs.drawn(recordings_B[part], seed=self.seed, epoch=int(visit_B[part[0]])) for part in parts]
-        in_order = np.concatenate(parts)
+        draw = self.draws.step(number, epoch=self.epoch)
+        recordings_B = self.labelled.recordings_M[draw.position_B]
+        drawn = [
+            self.inputs.drawn(recordings_B[draw.visit_B == visit], seed=self.seed, epoch=int(visit))
+            for visit in np.unique(draw.visit_B)
+        ]
         tensors = tuple(torch.cat(parts_of_one) for parts_of_one in zip(*drawn, strict=True))
-        return _batch(self.labelled, self.weights_M, tensors, position_B[in_order])
+        return _batch(self.labelled, self.weights_M, tensors, draw.position_B)
 
 
 def fixed_batches(inputs: Inputs, labelled: Labelled, *, batch_size: int) -> Iterator[LabelledBatch]:

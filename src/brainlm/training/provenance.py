@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import lightning
@@ -14,6 +14,7 @@ import torch
 import brainlm
 from brainlm.data.store import Store
 from brainlm.errors import Failure
+from brainlm.inference.disclosure import HASHED, PLAIN, public_provenance
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.training.config import TrainingConfig
 
@@ -85,6 +86,34 @@ def describe_data(store: Store, too_short: Sequence[Failure]) -> dict[str, Any]:
         "training_subjects": sorted(table.loc[table["split"] == "train", "subject"].unique().tolist()),
         "exclusions": [*store.manifest.exclusions, *(dataclasses.asdict(failure) for failure in too_short)],
     }
+
+
+def with_finetuning(
+    provenance: Mapping[str, Any], store: Store, subjects: Set[str], *, taught: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of a model that was trained further: whom it has now seen as well, and what it was taught.
+
+    Args:
+        provenance: of the model before.
+        store: that it was taught on.
+        subjects: whom it has seen of it, those who decided when to stop included.
+        taught: what, and how; stands under ``finetuned`` beside the store and its subjects.
+    """
+    data = dict(provenance.get("data", {}))
+    if PLAIN in data:
+        data[PLAIN] = sorted(subjects | set(data[PLAIN]))
+    elif HASHED in data:
+        alike = public_provenance({"data": {PLAIN: sorted(subjects), "fingerprint": data[HASHED]["salt"]}})
+        hashes = set(data[HASHED]["hashes"]).union(alike["data"][HASHED]["hashes"])
+        data[HASHED] = {**data[HASHED], "hashes": sorted(hashes)}
+    taught = {
+        **taught,
+        "store": store.path.name,
+        "fingerprint": store.fingerprint,
+        "num_subjects": len(subjects),
+        "training_subjects": sorted(subjects),
+    }
+    return {**provenance, "data": data, "finetuned": taught}
 
 
 def device_name(device: torch.device) -> str:

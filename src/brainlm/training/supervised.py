@@ -1,41 +1,32 @@
 """Any network learning people's labels: Lightning, early stopping on people held out, the best state kept.
 
 Fine-tuning (``finetune.py``) and the neural baselines both train through ``train_supervised``, so that they differ in
-the network alone. What goes into a network is in ``labelled.py``; its loss and optimiser, in ``supervised_module.py``.
+the network alone. What goes into a network is in ``labelled.py``, its loss in ``supervised_module.py``, the engine in
+``fitting.py``.
 
 Shapes: U units, W windows, K outputs.
 """
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import IterableDataset
 
-from brainlm.errors import ConfigError
 from brainlm.model.head import TargetKind, TargetUnits
-from brainlm.training.best_state import KeepBest
-from brainlm.training.callbacks import Repeatable
 from brainlm.training.finetune_config import SupervisedConfig
+from brainlm.training.fitting import Listener, fit_network
 from brainlm.training.labelled import DrawnBatches, Inputs, Labelled, LabelledBatch, fixed_batches
-from brainlm.training.run import _quiet as quiet
-from brainlm.training.supervised_module import RateShare, Supervised
+from brainlm.training.optimizer import RateShare
+from brainlm.training.supervised_module import Supervised
 
 __all__ = ["Listener", "RateShare", "SupervisedConfig", "Trained", "predict_supervised", "train_supervised"]
-
-Listener = Callable[[Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,28 +86,23 @@ def train_supervised(
     module = Supervised(
         network, units, config, rate_share=rate_share, class_weights_K=_class_weights(train, units, config)
     )
-    batches = DrawnBatches(inputs, train, batch_size=config.batch_size, draws=config.draws, seed=config.seed)
-    keep = KeepBest(network, batches, on_progress)
-    started = time.monotonic()
-    # The random numbers of whoever calls are as they were.
-    with quiet(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        # What is frozen is meant to be (see Predictor.train).
-        warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
-        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-        trainer = _trainer(config, [Repeatable(config.seed), *_stopping(config, validation), keep], logs)
-        torch.manual_seed(config.seed)
-        network.train()
-        held_out = None if validation is None else _loader(_Fixed(inputs, validation, config.batch_size))
-        trainer.fit(module, _loader(batches), held_out)
-    keep.restore()
+    fitted = fit_network(
+        module,
+        network,
+        batches=DrawnBatches(inputs, train, batch_size=config.batch_size, draws=config.draws, seed=config.seed),
+        held_out=None if validation is None else _Fixed(inputs, validation, config.batch_size),
+        config=config,
+        logs=logs,
+        on_progress=on_progress,
+    )
     return Trained(
-        network.eval(),
+        network,
         units,
-        device=trainer.strategy.root_device,
-        epochs=keep.epochs,
-        best_epoch=keep.best_epoch,
-        validation_loss=keep.best_loss,
-        seconds=time.monotonic() - started,
+        device=fitted.device,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        validation_loss=fitted.validation_loss,
+        seconds=fitted.seconds,
     )
 
 
@@ -149,44 +135,9 @@ class _Fixed(IterableDataset[LabelledBatch]):
         return fixed_batches(*self.parts, batch_size=self.batch_size)
 
 
-def _loader(batches: Dataset[LabelledBatch]) -> DataLoader[LabelledBatch]:
-    return DataLoader(batches, batch_size=None, shuffle=False, num_workers=0)
-
-
 def _class_weights(train: Labelled, units: TargetUnits, config: SupervisedConfig) -> Float[Tensor, "K"] | None:
     if not config.balanced or units.kind == "regression":
         return None
     votes_K = np.bincount(train.values_U.astype(np.int64), train.weights_U, minlength=len(units.classes))
     assert (votes_K > 0).all(), "folds in which a class is missing are refused before"
     return torch.from_numpy(votes_K.sum() / (len(votes_K) * votes_K)).float()
-
-
-def _stopping(config: SupervisedConfig, validation: Labelled | None) -> list[Callback]:
-    if validation is None or not config.patience:
-        return []
-    return [EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=False)]
-
-
-def _trainer(config: SupervisedConfig, callbacks: list[Callback], logs: Path | None) -> Trainer:
-    try:
-        return Trainer(
-            accelerator=config.accelerator,
-            devices=1,
-            precision=config.precision,
-            max_epochs=config.epochs,
-            gradient_clip_val=config.clip_norm or None,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            log_every_n_steps=1,
-            logger=False if logs is None else CSVLogger(logs.parent, name=logs.name, version=""),
-            callbacks=callbacks,
-        )
-    except (ValueError, MisconfigurationException) as error:
-        raise ConfigError(
-            "there is no such device to train on",
-            expected="an accelerator that Lightning's Trainer takes on this machine",
-            found=f"{config.accelerator}: {error}",
-            remedy="leave it at auto",
-        ) from error

@@ -1,4 +1,4 @@
-"""A network that learns people's labels, as Lightning sees it: loss and optimiser.
+"""A network that learns people's labels, as Lightning sees it: loss and what is logged.
 
 The loop around it, early stopping and prediction are in ``supervised.py``; what its numbers mean, in ``model/head.py``.
 
@@ -7,7 +7,6 @@ Shapes: B of a batch, K outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,9 +18,7 @@ from torch.nn import functional as F
 from brainlm.model.head import TargetUnits
 from brainlm.training.finetune_config import SupervisedConfig
 from brainlm.training.labelled import LabelledBatch
-from brainlm.training.schedule import warmup_cosine
-
-RateShare = Callable[[str], float]
+from brainlm.training.optimizer import RateShare, warmed_adamw
 
 
 class Supervised(LightningModule):
@@ -50,7 +47,7 @@ class Supervised(LightningModule):
         self.network = network
         self.units = units
         self.config = config
-        self.rate_share = rate_share or (lambda _: 1.0)
+        self.rate_share = rate_share
         self.register_buffer("class_weights_K", class_weights_K, persistent=False)
         self._sums = torch.zeros(2, dtype=torch.float64)
 
@@ -95,21 +92,4 @@ class Supervised(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, decay on matrices only, a group for each rate; warm-up and cosine."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                # Positions are tables of vectors, not maps: decay would pull them to one another.
-                decays = parameter.ndim >= 2 and not name.endswith(("space_RD", "time_CD"))
-                groups.setdefault((self.rate_share(name), decays), []).append(parameter)
-        rates = [self.config.learning_rate * share for share, _ in groups]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": parameters, "lr": rate, "weight_decay": self.config.weight_decay * decays}
-                for ((_, decays), parameters), rate in zip(groups.items(), rates, strict=True)
-            ]
-        )
-        num_steps, warmup_share = int(self.trainer.estimated_stepping_batches), self.config.warmup_share
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, num_steps=num_steps, warmup_share=warmup_share)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warmed_adamw(self.network, self.config, trainer=self.trainer, rate_share=self.rate_share)

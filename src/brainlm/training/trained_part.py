@@ -13,7 +13,7 @@ from brainlm.errors import ConfigError
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.training.adapters import add_adapters
 from brainlm.training.finetune_config import LAST_BLOCKS
-from brainlm.training.supervised_module import RateShare
+from brainlm.training.optimizer import RateShare
 
 BLOCK = re.compile(r"network\.encoder\.blocks\.(\d+)\.")
 # What of a network the encoder consists of; the rest predicts hidden signal and stays as it is.

@@ -6,7 +6,6 @@ Nothing is fitted here. The scores are in ``scores.py``; what follows from the n
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from brainlm.evaluation.phenotypes.scores import Scoring, chance_levels
 from brainlm.evaluation.phenotypes.significance import permutation_p
 from brainlm.evaluation.phenotypes.study_facts import fold_facts, notes, target_facts
 from brainlm.evaluation.phenotypes.targets import Cohort
+from brainlm.evaluation.plain_json import plain
 from brainlm.evaluation.statistics import Interval, SubjectBootstrap
 
 FORMAT_VERSION = 1
@@ -102,7 +102,7 @@ def judge(
         **_figures(contest, main, sites),
         "notes": notes(cohort, rule, scoring, methods, contest.undefined()),
     }
-    results = _plain(results)
+    results = plain(results)
     return results | {"conclusion": conclude(results)}
 
 
@@ -194,16 +194,3 @@ def _sites(cohort: Cohort, by: str) -> list[str]:
 
 def _fields(interval: Interval | None) -> dict[str, float | None] | None:
     return None if interval is None else dataclasses.asdict(interval)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: no arrays, and null for what is not a finite number."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""How well the next time points are forecast: the model beside simple, linear and neural forecasts."""
