@@ -56,7 +56,7 @@ class GraphNetwork(nn.Module):
     ) -> None:
         super().__init__()
         # With one graph for all a product of matrices does the same as messages along edges, five times as fast.
-        convolution = _torch_geometric().DenseGCNConv
+        convolution = torch_geometric_or_refuse().DenseGCNConv
         self.register_buffer("graph_PP", graph_PP)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -94,7 +94,7 @@ class ConnectomeGCN(nn.Module):
         super().__init__()
         self.standardise = standardise
         self.graph = GraphNetwork(graph_PP, len(graph_PP), num_outputs, seed=seed)
-        self.register_buffer("place_PP", _places_of_pairs(len(graph_PP)), persistent=False)
+        self.register_buffer("place_PP", places_of_pairs(len(graph_PP)), persistent=False)
 
     def forward(self, edges_BE: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
         """One row of outputs for each connectome; NaN where a parcel has no signal. The diagonal counts as 0."""
@@ -145,7 +145,7 @@ def group_graph(edges_NE: Float32[np.ndarray, "N E"], *, share: float = EDGE_SHA
     strongest = np.argsort(-mean_E, kind="stable")[: max(1, round(share * len(mean_E)))]
     joined_E = np.zeros(len(mean_E), np.float32)
     joined_E[strongest] = count_E[strongest] > 0
-    return F.pad(torch.from_numpy(joined_E), (0, 1))[_places_of_pairs(num_parcels_of(len(mean_E)))]
+    return F.pad(torch.from_numpy(joined_E), (0, 1))[places_of_pairs(num_parcels_of(len(mean_E)))]
 
 
 def num_parcels_of(num_pairs: int) -> int:
@@ -155,7 +155,7 @@ def num_parcels_of(num_pairs: int) -> int:
     return num_parcels
 
 
-def _places_of_pairs(num_parcels: int) -> Int64[Tensor, "P P"]:
+def places_of_pairs(num_parcels: int) -> Int64[Tensor, "P P"]:
     """For each two parcels the place of their pair in the upper triangle; for one with itself the place behind."""
     rows, columns = np.triu_indices(num_parcels, k=1)
     places_PP = np.full((num_parcels, num_parcels), len(rows), np.int64)
@@ -163,7 +163,12 @@ def _places_of_pairs(num_parcels: int) -> Int64[Tensor, "P P"]:
     return torch.from_numpy(places_PP)
 
 
-def _torch_geometric() -> Any:
+def torch_geometric_or_refuse() -> Any:
+    """The module ``torch_geometric.nn``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's names that it uses and that are on their way out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,22 @@ def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def number_text(value: float | None) -> str:
+    """A score for a table; a dash where it is undefined."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def interval_text(interval: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
+    """A score with its limits for a table: ``value``, ``low`` and ``high``; as much of them as there is."""
+    if interval is None or interval["value"] is None:
+        return "-"
+    form = "+.3f" if sign else ".3f"
+    text = format(interval["value"], form)
+    if interval["low"] is None:
+        return text
+    return escape(f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]")
 
 
 def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import console, say
+from brainlm.cli.console import console, interval_text, number_text, say
 
 if TYPE_CHECKING:
     from brainlm.evaluation.phenotypes.probing import Verdict
@@ -54,9 +54,9 @@ def _show(results: Mapping[str, Any]) -> None:
         mark = " (main)" if method["name"] == results["main"] else ""
         table.add_row(
             escape(method["name"] + mark + ("†" if method["seen"] else "")),
-            _with_interval(scores[main]),
-            *(_number(scores[metric]["value"]) for metric in others),
-            _with_interval(method["minus_best_baseline"], sign=True),
+            interval_text(scores[main]),
+            *(number_text(scores[metric]["value"]) for metric in others),
+            interval_text(method["minus_best_baseline"], sign=True),
             style=style,
         )
     console.print(table)
@@ -66,19 +66,5 @@ def _show(results: Mapping[str, Any]) -> None:
     if site is not None:
         say(
             f"the same vectors tell the site ({site['num_sites']} sites): balanced accuracy "
-            f"{_with_interval(site['balanced_accuracy'])}, chance {site['chance']:.3f}"
+            f"{interval_text(site['balanced_accuracy'])}, chance {site['chance']:.3f}"
         )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _with_interval(interval: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
-    if interval is None or interval["value"] is None:
-        return "-"
-    form = "+.3f" if sign else ".3f"
-    text = format(interval["value"], form)
-    if interval["low"] is None:
-        return text
-    return escape(f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]")

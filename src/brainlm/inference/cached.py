@@ -67,14 +67,14 @@ def cached_features(
     check_recordings(store, model, resample=resample)
     weights = weights_sha256(model)  # seconds for the largest models: once for all poolings
     paths = {pooling: folder / f"{_key(weights, model, store, pooling, resample=resample)}.npy" for pooling in poolings}
-    found = {pooling: _read(path, len(store)) for pooling, path in paths.items()}
+    found = {pooling: read_vectors(path, len(store)) for pooling, path in paths.items()}
     missing = [pooling for pooling, features_NF in found.items() if features_NF is None]
     if missing:
         computed = pooled_features(
             model, store, missing, batch_size=batch_size, resample=resample, on_progress=on_progress
         )
         for pooling, features_NF in computed.items():
-            _write(paths[pooling], features_NF)
+            write_vectors(paths[pooling], features_NF)
             found[pooling] = features_NF
     return {pooling: features_NF for pooling, features_NF in found.items() if features_NF is not None}
 
@@ -90,21 +90,27 @@ def cached_patches(
     """
     check_recordings(store, model, resample=resample)
     path = folder / f"{feature_key(model, store, 'temporal patches', resample=resample)}.npy"
-    patches_NWCD = _read(path, len(store))
+    patches_NWCD = read_vectors(path, len(store))
     if patches_NWCD is None:
         patches_NWCD = temporal_patch_embeddings(model, store, batch_size=batch_size, resample=resample)
-        _write(path, patches_NWCD)
+        write_vectors(path, patches_NWCD)
     return patches_NWCD
 
 
-def _write(path: Path, features: Float32[np.ndarray, "N ..."]) -> None:
+def write_vectors(path: Path, features: Float32[np.ndarray, "N ..."]) -> None:
+    """Keep vectors; the folder is made if it is not there.
+
+    Raises:
+        DataError: the disk is full.
+    """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             np.save(file, features)
 
 
-def _read(path: Path, num_recordings: int) -> Float32[np.ndarray, "N ..."] | None:
+def read_vectors(path: Path, num_recordings: int) -> Float32[np.ndarray, "N ..."] | None:
+    """Kept vectors; None where there are none, or not of so many recordings. A damaged file is warned of."""
     if not path.is_file():
         return None
     try:

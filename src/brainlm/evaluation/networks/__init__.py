@@ -1,0 +1,1 @@
+"""Whether features of parcels tell which functional network each belongs to: features, classifiers, nulls, scores."""

@@ -1,0 +1,156 @@
+"""The true network of every parcel, from a column of the parcels table.
+
+Parcels without a network are counted and take part in nothing. Who is tested when is in ``parcel_folds.py``.
+
+Shapes: P parcels of the atlas, Q parcels with a network, C networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from brainlm.data.homologues import Homologues
+from brainlm.data.parcels import Parcels
+from brainlm.errors import AtlasError, ConfigError
+
+# What atlases write for "belongs to none", beside an empty field.
+NO_NETWORK = frozenset({"", "0", "0.0", "nan", "none", "n/a", "na", "unassigned", "background"})
+# Pairs or single parcels of a network: one to test, one for the inner test, one to learn from.
+MIN_UNITS = 3
+MOST_NAMED = 15  # networks listed in a message
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkLabels:
+    """Which network each parcel belongs to.
+
+    Attributes:
+        column: of the parcels table.
+        names: of the networks, C of them, sorted.
+        number_P: of each parcel's network in ``names``; -1 for a parcel that has none or whose network is left out.
+        homologues: the parcels that are kept together in folds and resamples.
+        left_out: networks left out because they are too small, and how many parcels they have.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    number_P: Int64[np.ndarray, "P"]
+    homologues: Homologues
+    left_out: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def positions(self) -> Int64[np.ndarray, "Q"]:
+        """The positions of the parcels that have a network."""
+        return np.flatnonzero(self.number_P >= 0)
+
+    @property
+    def numbers(self) -> Int64[np.ndarray, "Q"]:
+        """The network of each of them."""
+        return self.number_P[self.positions]
+
+    @property
+    def units(self) -> Int64[np.ndarray, "Q"]:
+        """Which of them are kept together, counted from 0 without gaps."""
+        return np.unique(self.homologues.group_P[self.positions], return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def num_missing(self) -> int:
+        """How many parcels take part in nothing."""
+        return int((self.number_P < 0).sum())
+
+    @property
+    def sizes(self) -> Int64[np.ndarray, "C"]:
+        """How many parcels each network has."""
+        return np.bincount(self.numbers, minlength=len(self.names)).astype(np.int64)
+
+    @property
+    def num_pairs(self) -> int:
+        """How many homologous pairs are among the parcels with a network."""
+        return int((np.bincount(self.units) > 1).sum())
+
+    def named(self, number: int) -> str | None:
+        """The name of a network; None for -1."""
+        return None if number < 0 else self.names[number]
+
+
+def read_labels(parcels: Parcels, column: str, *, homologues: Homologues, min_parcels: int = 0) -> NetworkLabels:
+    """The networks that ``column`` of the parcels table says.
+
+    Args:
+        parcels: the table.
+        column: one of its network columns, such as ``yeo7``.
+        homologues: which parcels are kept together.
+        min_parcels: leave out networks of fewer parcels.
+
+    Raises:
+        AtlasError: there is no such column, or fewer than two networks in it.
+        ConfigError: a network is too small to be in every training fold.
+    """
+    if column not in parcels.networks:
+        raise AtlasError(
+            f"the parcels table has no network column {column!r}",
+            expected=f"one of {', '.join(parcels.networks)}" if parcels.networks else "a column with networks",
+            found=f"columns {', '.join(map(str, parcels.table.columns))}",
+            remedy="name one with --labels" if parcels.networks else "add one to parcels.tsv and write the store anew",
+        )
+    words = [_word(value) for value in parcels.table[column]]
+    counts = pd.Series([word for word in words if word]).value_counts()
+    kept = sorted(str(name) for name, count in counts.items() if count >= min_parcels)
+    if len(kept) < 2:
+        raise AtlasError(
+            f"the column {column!r} does not tell networks apart",
+            expected=f"two networks or more, of {max(min_parcels, 1)} parcels or more each",
+            found=_counted([(str(name), int(count)) for name, count in counts.items()]) or "no network at all",
+            remedy="name another column with --labels" + (", or lower --min_parcels" if min_parcels else ""),
+        )
+    place = {name: number for number, name in enumerate(kept)}
+    labels = NetworkLabels(
+        column,
+        tuple(kept),
+        np.array([place.get(word, -1) for word in words], np.int64),
+        homologues,
+        tuple((str(name), int(count)) for name, count in counts.items() if str(name) not in place),
+    )
+    _check_sizes(labels)
+    return labels
+
+
+def units_per_network(labels: NetworkLabels) -> Int64[np.ndarray, "C"]:
+    """How many pairs or single parcels each network has; a pair of two networks counts for that of its first parcel."""
+    first_U = np.unique(labels.units, return_index=True)[1]
+    return np.bincount(labels.numbers[first_U], minlength=len(labels.names)).astype(np.int64)
+
+
+def _word(value: object) -> str:
+    """The name of the network, or nothing."""
+    if isinstance(value, float):
+        value = "" if not np.isfinite(value) else int(value) if value.is_integer() else value
+    word = str(value).strip()
+    return "" if word.lower() in NO_NETWORK else word
+
+
+def _check_sizes(labels: NetworkLabels) -> None:
+    units_C = units_per_network(labels)
+    small = [name for name, units in zip(labels.names, units_C, strict=True) if units < MIN_UNITS]
+    if small:
+        above = int(labels.sizes[units_C < MIN_UNITS].max()) + 1
+        pairs = zip(labels.names, labels.sizes.tolist(), strict=True)
+        raise ConfigError(
+            f"networks of {labels.column} are too small to be learnt and tested on different parcels",
+            expected=f"{MIN_UNITS} parcels or more in each, homologous pairs counted once",
+            found=f"too small: {_some(small)}; parcels: {_counted(list(pairs))}",
+            remedy=f"leave them out with --min_parcels {above}, or name another column",
+        )
+
+
+def _counted(counts: Sequence[tuple[str, int]]) -> str:
+    return _some([f"{name} {count}" for name, count in counts])
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:MOST_NAMED]) + (f", and {len(words) - MOST_NAMED} more" if words[MOST_NAMED:] else "")
