@@ -6,6 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from synthetic_forecast import make_bare_forecast, write_forecast
+from synthetic_networks import make_small_networks, write_networks
 from synthetic_study import make_small_study, write_study
 
 from brainlm.data.parcels import Parcels
@@ -179,6 +181,18 @@ def fill_run(folder: Path, parcels: Parcels, rng: np.random.Generator, *, advant
     attention = rng.lognormal(0, 0.25, len(parcels)) / len(parcels)
     np.savez(folder / "attention.npz", cls_P=attention, uniform_P=1 / len(parcels))
     write_study(folder, make_small_study())
+    write_forecast(folder, make_small_forecast())
+    write_networks(folder, make_small_networks(parcels))
+
+
+def make_small_forecast() -> dict:
+    """A forecast that is quick to draw: two methods, one example."""
+    content = make_bare_forecast()
+    (cohort,) = content["cohorts"]
+    main = {"name": cohort["main"], "values": [0.2, 0.1, 0.0], "low": [-1, -1.1, -1.2], "high": [1, 1.1, 1.2]}
+    example = {"parcel": "P0", "title": "first window", "time_s": [0.0, 2.0, 4.0, 6.0, 8.0], "origin": 2}
+    cohort["examples"] = [example | {"truth": [0.1, 0.5, 0.3, -0.2, 0.4], "methods": [main]}]
+    return content
 
 
 def evaluation_with(*conditions: dict) -> Evaluation:

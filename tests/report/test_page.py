@@ -45,8 +45,8 @@ def text_of(source: str) -> str:
 def test_a_full_run_gives_every_section_without_a_missing_part(full_page: str) -> None:
     anchors = re.findall(r'<section id="(\w+)"', full_page)
     assert anchors == [
-        *("provenance", "training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention"),
-        *("study_1", "reading"),
+        *("provenance", "training", "examples", "masks", "parcels", "forecasting", "forecast_1", "embeddings"),
+        *("attention", "networks_1", "study_1", "reading"),
     ]
     assert 'class="missing"' not in full_page
 

@@ -2,5 +2,6 @@
 
 For a run, ``run_folder`` reads and ``page`` writes; for a store, ``looked`` holds what was computed and ``store_page``
 writes. ``embedding`` and ``sentences`` compute and word; ``*figures``, ``carpet``, ``parcel_charts`` and ``brain_maps``
-draw; ``*section*`` and ``store_tables`` make blocks; ``rendering`` fills the templates. Nothing here opens a model.
+draw; ``*section*`` and ``*tables`` make blocks; ``rendering`` fills the templates. ``brain_views`` and ``packed_views``
+make brains that can be turned, ``attention_pictures`` writes maps as files. Nothing here opens a model.
 """

@@ -54,7 +54,17 @@ class Sentence:
     warning: bool = False
 
 
-Block = Picture | Table | Sentence
+@dataclass(frozen=True)
+class View:
+    """A whole HTML document in a fold, drawn only when it is opened; it must need no network."""
+
+    kind: ClassVar[str] = "view"
+    title: str
+    document: str
+    caption: str
+
+
+Block = Picture | Table | Sentence | View
 
 
 @dataclass(frozen=True)

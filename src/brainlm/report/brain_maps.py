@@ -56,15 +56,21 @@ class PaintedBrain:
         }
 
     def tiles(self, values: Float[np.ndarray, "P"], scale: ColourScale) -> tuple[Panel, ...]:
-        """Four views of the cortex, then the slices that hold parcels."""
+        """Four views of the cortex, then the slices that hold parcels with a value."""
         views = [(side, view) for view in ("lateral", "medial") for side in ("left", "right")]
         pictures = _trimmed([self._surface(values, scale, side, view) for side, view in views])
         names = [f"{side} hemisphere, {view}" for side, view in views]
-        heights = [z for z in SLICES_MM if (np.asarray(self._slab(z).dataobj) >= 0).any()]
+        shown = np.append(np.isfinite(values), False)  # index -1 is the appended one
+        heights = [z for z in SLICES_MM if shown[np.asarray(self._slab(z).dataobj)].any()]
         slices = [self._slice(values, scale, z) for z in heights]
         pictures += _trimmed(slices) if slices else []
         names += [f"z = {number(float(z), digits=0)} mm" for z in heights]
         return tuple(_tile(name, picture, scale) for name, picture in zip(names, pictures, strict=True))
+
+    def on_vertices(self, values: Float[np.ndarray, "P"], side: str) -> Float[np.ndarray, "V"]:
+        """The value of the parcel at every vertex of a hemisphere, ``left`` or ``right``; NaN outside the atlas."""
+        index = self._surfaces[side]
+        return np.where(index >= 0, values[index], np.nan)
 
     def _surface(
         self, values: Float[np.ndarray, "P"], scale: ColourScale, side: str, view: str
@@ -72,8 +78,7 @@ class PaintedBrain:
         from nilearn.datasets import load_fsaverage, load_fsaverage_data
         from nilearn.plotting import plot_surf
 
-        index = self._surfaces[side]
-        painted = np.where(index >= 0, np.clip(values, scale.low, scale.high)[index], np.nan)
+        painted = self.on_vertices(np.clip(values, scale.low, scale.high), side)
         figure = _tile_figure()
         plot_surf(
             load_fsaverage(SURFACE)["inflated"].parts[side],
@@ -181,7 +186,7 @@ class MarkerBrain:
     views: Mapping[str, str] = {"l": "left", "r": "right", "y": "coronal", "z": "axial"}
 
     def __init__(self, parcels: Parcels) -> None:
-        self._coordinates = parcels.coordinates
+        self.coordinates = parcels.coordinates
         self.note = (
             "A marker at the MNI coordinates of each parcel, in a glass brain: markers in front cover those behind. "
             "Coronal and axial: left on the left."
@@ -197,7 +202,7 @@ class MarkerBrain:
             figure = _tile_figure()
             plot_markers(
                 np.clip(values[known], scale.low, scale.high),
-                self._coordinates[known],
+                self.coordinates[known],
                 node_size=float(np.clip(6000 / len(values), 8, 40)),
                 node_cmap=scale.colours,
                 node_vmin=scale.low,
@@ -234,9 +239,14 @@ def picture(
     *,
     scale_note: str = SCALE_NOTE,
     drawn_as_above: bool = False,
+    networks: str | None = None,
+    side: Panel | None = None,
 ) -> Picture:
-    """The map with its colour bar beside the dots by network; the dots alone where nothing says where parcels lie."""
-    side = dots_panel(values, parcels, scale)
+    """The map with its colour bar beside the dots by network; the dots alone where nothing says where parcels lie.
+
+    ``networks`` is the column of the dots (default: the first that holds networks), ``side`` what stands there instead.
+    """
+    side = dots_panel(values, parcels, scale, networks=networks) if side is None else side
     if brain is None:
         return Picture((side,), about)
     note = "Drawn as above." if drawn_as_above else brain.note

@@ -163,6 +163,16 @@ def _interval(entry: Mapping[str, Any], name: str) -> Interval:
     return Interval(*(number_or_nan(entry.get(name + suffix)) for suffix in ("", "_low", "_high")))
 
 
+def read_interval(entry: Mapping[str, Any]) -> Interval:
+    """The ``{"value", "low", "high"}`` of any results file; null is a number that could not be computed."""
+    return Interval(*(number_or_nan(entry.get(name)) for name in ("value", "low", "high")))
+
+
+def optional_interval(entry: Mapping[str, Any] | None) -> Interval | None:
+    """None where there is no entry or no value in it."""
+    return None if entry is None or entry.get("value") is None else read_interval(entry)
+
+
 def number_or_nan(value: float | int | None) -> float:
     """JSON has no NaN: null is a number that could not be computed."""
     return math.nan if value is None else float(value)

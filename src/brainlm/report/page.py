@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from brainlm.report import phenotype_sections, phenotype_words, provenance, score_sections, sections
-from brainlm.report.blocks import Section
-from brainlm.report.brain_maps import choose_brain
+from brainlm.report import (
+    attention_section,
+    forecast_section,
+    forecast_words,
+    network_section,
+    network_words,
+    packed_views,
+    phenotype_sections,
+    phenotype_words,
+    provenance,
+    score_sections,
+    sections,
+)
+from brainlm.report.blocks import Section, View
+from brainlm.report.brain_maps import Brain, choose_brain
 from brainlm.report.evaluation_file import Evaluation
 from brainlm.report.rendering import render, write_page
 from brainlm.report.run_folder import RunFolder, TrainingLog
@@ -46,8 +58,8 @@ def build_report(
         AtlasError: the label image or the parcels table is damaged.
         ConfigError: ``colour_by`` is not a column of the embeddings.
     """
-    drawn = ("training", "examples", "masks", "parcels", "forecasting", "embeddings", "attention", "phenotypes")
-    steps = ("reading", *drawn, "writing")
+    drawn = ("training", "examples", "masks", "parcels", "forecasting", "forecasts", "embeddings", "attention")
+    steps = ("reading", *drawn, "networks", "phenotypes", "writing")
 
     def tell(step: str) -> None:
         if on_progress is not None:
@@ -56,24 +68,30 @@ def build_report(
     tell("reading")
     folder = RunFolder.read(run)
     marks = score_sections.marks_of(folder)
-    makers: dict[str, Callable[[], Section]] = {
-        "training": lambda: sections.training(folder),
-        "examples": lambda: sections.examples(folder, marks),
-        "masks": lambda: score_sections.masks(folder, marks),
-        "parcels": lambda: sections.parcels(folder, brain),
-        "forecasting": lambda: score_sections.forecasting(folder, marks),
-        "embeddings": lambda: sections.embedding_map(folder, colour_by),
-        "attention": lambda: sections.attention(folder, brain),
+    makers: dict[str, Callable[[], Sequence[Section]]] = {
+        "training": lambda: [sections.training(folder)],
+        "examples": lambda: [sections.examples(folder, marks)],
+        "masks": lambda: [score_sections.masks(folder, marks)],
+        "parcels": lambda: [sections.parcels(folder, brain)],
+        "forecasting": lambda: [score_sections.forecasting(folder, marks)],
+        "forecasts": lambda: forecast_section.sections(folder, brain),
+        "embeddings": lambda: [sections.embedding_map(folder, colour_by)],
+        "attention": lambda: _attention(folder, brain),
+        "networks": lambda: network_section.sections(folder, brain),
+        "phenotypes": lambda: phenotype_sections.sections(folder),
     }
     brain = choose_brain(folder.parcels, folder.atlas)
-    made = []
+    made: list[Section] = []
     for step, make in makers.items():
         tell(step)
-        made.append(make())
-    tell("phenotypes")
-    made += phenotype_sections.sections(folder)
+        made += make()
     tell("writing")
     return write_page(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
+
+
+def _attention(run: RunFolder, brain: Brain | None) -> Sequence[Section]:
+    """The studies of attention; the mean over embedded recordings only where there is none."""
+    return attention_section.sections(run, brain) or [sections.attention(run, brain)]
 
 
 def _render(run: RunFolder, made: list[Section]) -> str:
@@ -91,10 +109,16 @@ def _render(run: RunFolder, made: list[Section]) -> str:
         config=run.config,
         no_config=run.missing("config"),
         sections=made,
+        views=packed_views.pack(
+            [block.document for section in made for block in section.blocks if isinstance(block, View)]
+        ),
         evaluation_notes=evaluation.notes if evaluation is not None else (),
         notes=_method_notes(evaluation) if evaluation is not None else (),
         next_steps=next_steps(run),
         has_studies=bool(run.studies),
+        has_forecasts=bool(run.forecasts),
+        has_attention=bool(run.attention_studies),
+        has_networks=bool(run.network_studies),
         confidence=evaluation.confidence_percent if evaluation is not None else "95 %",
     )
 
@@ -111,7 +135,13 @@ def _title(path: Path) -> str:
 
 def summary(run: RunFolder) -> tuple[str, ...]:
     """What was run on what and what came out, as sentences; a loss is called a loss."""
-    sentences = (_what_was_run(run), *_what_came_out(run), phenotype_words.tally(run.studies))
+    studied = (
+        forecast_words.tally(run.forecasts),
+        attention_section.tally(run.attention_studies),
+        network_words.tally(run.network_studies),
+        phenotype_words.tally(run.studies),
+    )
+    sentences = (_what_was_run(run), *_what_came_out(run), *studied)
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -141,7 +171,7 @@ def _how_long(log: TrainingLog) -> str:
 
 def _what_came_out(run: RunFolder) -> tuple[str, ...]:
     if run.evaluation is None:
-        if run.studies:
+        if run.has_studies:
             return ("How well it fills in hidden signal has not been evaluated.",)
         return ("It has not been evaluated: nothing is known yet of how well it does on people it has not seen.",)
     return headline(run.evaluation), tally(run.evaluation)
@@ -192,10 +222,13 @@ def next_steps(run: RunFolder) -> tuple[str, ...]:
     """What to run next: what is missing first, then what follows from the result."""
     verbs = {"evaluation": "brainlm evaluate RUN STORE", "embeddings": "brainlm embed RUN STORE"}
     steps = [f"`{verb}`, then this report again" for part, verb in verbs.items() if getattr(run, part) is None]
-    if not run.studies:
-        steps.append(
-            "`brainlm probe RUN STORE --target COLUMN`, then this report again: is a clinical variable predicted?"
-        )
+    questions = {
+        "forecasts": "`brainlm forecast RUN STORE`, then this report again: are linear models beaten?",
+        "attention_studies": "`brainlm attention RUN STORE --contrast COLUMN`: where does the model look, and when?",
+        "network_studies": "`brainlm networks RUN STORE --labels COLUMN`: does it know functional networks?",
+        "studies": "`brainlm probe RUN STORE --target COLUMN`: is a clinical variable predicted?",
+    }
+    steps += [step for part, step in questions.items() if not getattr(run, part)]
     condition = run.evaluation.headline if run.evaluation is not None else None
     if condition is not None and condition.verdict in ("worse", "level"):
         steps.append(

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 
 from brainlm.data.parcels import Parcels
 from brainlm.report.sentences import counted, number
-from brainlm.report.style import INK, MODEL, MUTED, Panel, drawing, svg_uri
+from brainlm.report.style import FIRST_LEVEL, INK, MODEL, MUTED, SECOND_LEVEL, Panel, drawing, svg_uri
 
 BAR_HEIGHT = 62
 SHOWN_PERCENTILES = (2, 98)  # one odd parcel must not flatten the rest; the ends of the bar point outwards
 SCALE_NOTE = "The ends of the scale are set by the 2nd and the 98th percentile of parcels."
 LOWEST_SEQUENTIAL = -0.01  # R2
+LEAST_T = 3.5  # the end of the scale of a contrast, at least
 MIN_NETWORKS, MAX_NETWORKS = 2, 20
 YEO7 = (
     *("none", "Visual", "Somatomotor", "Dorsal attention", "Ventral attention"),
@@ -31,6 +33,11 @@ MIDDLE = "#e9e8e3"  # dark enough to be told from paper
 BASELINE_TO_MODEL = LinearSegmentedColormap.from_list("brainlm", ["#0f3f78", "#6aa5dc", MIDDLE, "#ee9a66", MODEL])
 BELOW_TO_ABOVE = LinearSegmentedColormap.from_list("brainlm2", ["#3b0f6b", "#9a86c4", MIDDLE, "#e9a64a", "#8a4a06"])
 LESS_TO_MORE = LinearSegmentedColormap.from_list("brainlm3", ["#4a1463", "#a987bd", MIDDLE, "#7dba84", "#0f5a2c"])
+
+SECOND_TO_FIRST = LinearSegmentedColormap.from_list(
+    "brainlm4", [SECOND_LEVEL, "#86a9d8", MIDDLE, "#dd8d8b", FIRST_LEVEL]
+)
+WRONG_TO_RIGHT = LinearSegmentedColormap.from_list("brainlm5", ["#5a2a0a", "#c98d55", MIDDLE, "#6fb5b0", "#0b4f55"])
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,30 @@ def attention_scale(log_ratio: Float[np.ndarray, "P"]) -> ColourScale:
     return ColourScale(LESS_TO_MORE, -reach, reach, label, reading, 0.0, _multiples(reach))
 
 
+def contrast_scale(t: Float[np.ndarray, "P"], levels: tuple[str, str]) -> ColourScale:
+    """For the t of a contrast: diverging around 0, a colour a level."""
+    # Where nothing differs the map shall be pale.
+    reach = max(LEAST_T, *(abs(bound) for bound in _shown(t)))
+    reading = f"Red where attention is higher in {levels[0]}, blue where in {levels[1]}."
+    label = f"t, {levels[0]} minus {levels[1]}"
+    return ColourScale(SECOND_TO_FIRST, -reach, reach, label, reading, 0.0, _decimals(2 * reach, sign=True))
+
+
+def share_scale(label: str, reading: str) -> ColourScale:
+    """For shares between 0 and 1, both ends of which mean something: no percentiles."""
+    return ColourScale(WRONG_TO_RIGHT, 0.0, 1.0, label, reading, None, lambda value: f"{100 * value:.0f} %")
+
+
+def plain_scale(values: Float[np.ndarray, "P"], *, label: str, centre: float | None) -> ColourScale:
+    """For any quantity: sequential, or diverging around ``centre``."""
+    low, high = _shown(values)
+    if centre is None:
+        return ColourScale(mpl.colormaps["viridis"], low, high, label, "", None, _decimals(high - low))
+    reach = max(centre - low, high - centre)
+    colours = LESS_TO_MORE if centre else SECOND_TO_FIRST
+    return ColourScale(colours, centre - reach, centre + reach, label, "", centre, _decimals(2 * reach))
+
+
 def _shown(values: Float[np.ndarray, "P"]) -> tuple[float, float]:
     low, high = np.nanpercentile(values, SHOWN_PERCENTILES)
     return (float(low), float(high)) if high > low else (float(low) - 0.01, float(high) + 0.01)
@@ -99,25 +130,28 @@ def _decimals(span: float, *, sign: bool = False) -> Callable[[float], str]:
 
 
 def colour_bar(values: Float[np.ndarray, "P"], scale: ColourScale) -> Panel:
-    """The colour bar of a map, its ends pointed where values lie beyond them."""
-    below, above = bool((values < scale.low).any()), bool((values > scale.high).any())
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    """The colour bar of a map as a picture of its own."""
     with drawing(BAR_HEIGHT) as figure:
-        bar = figure.colorbar(
-            scale.mapped(),
-            cax=figure.add_subplot(),
-            orientation="horizontal",
-            extend=extend[below, above],
-            extendfrac=0.03,
-        )
-        ticks = np.linspace(scale.low, scale.high, 5)
-        bar.set_ticks(list(ticks), labels=[scale.text(tick) for tick in ticks])
-        bar.outline.set_visible(False)
-        bar.set_label(scale.label, color=INK)
+        draw_bar(figure.add_subplot(), values, scale)
         uri = svg_uri(figure)
     return Panel(
         title="", alt=f"Colour bar: {scale.label}, {scale.text(scale.low)} to {scale.text(scale.high)}.", uri=uri
     )
+
+
+def draw_bar(axes: Axes, values: Float[np.ndarray, "P"], scale: ColourScale) -> None:
+    """The colour bar of a map, its ends pointed where values lie beyond them."""
+    below, above = bool((values < scale.low).any()), bool((values > scale.high).any())
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    figure = axes.figure
+    assert figure is not None
+    bar = figure.colorbar(
+        scale.mapped(), cax=axes, orientation="horizontal", extend=extend[below, above], extendfrac=0.03
+    )
+    ticks = np.linspace(scale.low, scale.high, 5)
+    bar.set_ticks(list(ticks), labels=[scale.text(tick) for tick in ticks])
+    bar.outline.set_visible(False)
+    bar.set_label(scale.label, color=INK)
 
 
 def network_column(parcels: Parcels) -> str | None:
@@ -135,9 +169,24 @@ def network_names(parcels: Parcels, column: str) -> np.ndarray:
     return parcels.table[column].map(lambda value: _network_name(column, value)).to_numpy(object)
 
 
-def dots_panel(values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: ColourScale) -> Panel:
-    """A dot a parcel by network, best network first; without networks all parcels from lowest to highest."""
-    column = network_column(parcels) if parcels is not None else None
+def network_title(column: str | None, name: str) -> str:
+    """The name of a network as it is written in results, spelled out where it is one of Yeo's numbers."""
+    try:
+        return _network_name(column or "", float(name))
+    except ValueError:
+        return name
+
+
+def dots_panel(
+    values: Float[np.ndarray, "P"], parcels: Parcels | None, scale: ColourScale, *, networks: str | None = None
+) -> Panel:
+    """A dot a parcel by network, best network first; without networks all parcels from lowest to highest.
+
+    ``networks`` is the column to use; default: the first that holds networks.
+    """
+    column = None
+    if parcels is not None:
+        column = networks if networks in parcels.networks else network_column(parcels)
     if parcels is None or column is None:
         return _ranked_panel(values, scale)
     names = network_names(parcels, column)

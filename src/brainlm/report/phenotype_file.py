@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from brainlm.report.evaluation_file import Interval, number_or_nan
+from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
 from brainlm.report.phenotype_study import (
     GROUPS,
     LOWER_IS_BETTER,
@@ -77,8 +77,8 @@ def read_study(content: Mapping[str, Any], folder: str) -> Study:
         best_connectivity=content.get("best_connectivity"),
         opponent=content.get("difference_to"),
         fusion=content.get("fusion"),
-        difference=_optional_interval(content.get("difference")),
-        fusion_difference=_optional_interval(content.get("fusion_difference")),
+        difference=optional_interval(content.get("difference")),
+        fusion_difference=optional_interval(content.get("fusion_difference")),
         permutation=_permutation(content.get("permutation")),
         site_prediction=_site_prediction(content.get("site_prediction")),
         curves={str(name): _curves(entry) for name, entry in (content.get("curves") or {}).items()},
@@ -111,11 +111,11 @@ def _method(entry: Mapping[str, Any]) -> StudyMethod:
         is_seen=bool(entry.get("seen")),
         note=str(entry.get("note") or ""),
         seconds=number_or_nan(entry.get("seconds")),
-        scores={str(name): _interval(score) for name, score in entry["scores"].items() if score is not None},
+        scores={str(name): read_interval(score) for name, score in entry["scores"].items() if score is not None},
         by_site=tuple(
-            SiteScore(str(row["site"]), int(row["num"]), _interval(row)) for row in entry.get("by_site") or ()
+            SiteScore(str(row["site"]), int(row["num"]), read_interval(row)) for row in entry.get("by_site") or ()
         ),
-        minus_best_baseline=_optional_interval(entry.get("minus_best_baseline")),
+        minus_best_baseline=optional_interval(entry.get("minus_best_baseline")),
     )
 
 
@@ -138,7 +138,7 @@ def _site_prediction(entry: Mapping[str, Any] | None) -> SitePrediction | None:
     if entry is None:
         return None
     return SitePrediction(
-        _interval(entry["balanced_accuracy"]), chance=float(entry["chance"]), num_sites=int(entry["num_sites"])
+        read_interval(entry["balanced_accuracy"]), chance=float(entry["chance"]), num_sites=int(entry["num_sites"])
     )
 
 
@@ -167,11 +167,3 @@ def _predicted(entry: Mapping[str, Any]) -> PredictedValues:
         raise ValueError(f"{len(true)} true and {len(predicted)} predicted values")
     known = np.isfinite(true) & np.isfinite(predicted)
     return PredictedValues(true_N=true[known], predicted_N=predicted[known])
-
-
-def _optional_interval(entry: Mapping[str, Any] | None) -> Interval | None:
-    return None if entry is None or entry.get("value") is None else _interval(entry)
-
-
-def _interval(entry: Mapping[str, Any]) -> Interval:
-    return Interval(*(number_or_nan(entry.get(name)) for name in ("value", "low", "high")))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from brainlm.report.blocks import Block, Cell, Sentence, Table
 from brainlm.report.evaluation_file import Interval
+from brainlm.report.facts import facts_table
 from brainlm.report.phenotype_sites import sites_by_size
 from brainlm.report.phenotype_study import GROUPS, Study, StudyMethod
 from brainlm.report.phenotype_words import (
@@ -18,19 +19,7 @@ from brainlm.report.phenotype_words import (
     p_number,
     sample_size,
 )
-from brainlm.report.sentences import VERDICT_MARKS, bounds, duration, joined, number
-
-# fact: title
-FACTS: Mapping[str, str] = {
-    "run": "Run",
-    "model": "Model",
-    "store": "Store",
-    "pretraining": "Pretraining",
-    "confounds": "Confounds",
-    "harmonised": "Harmonised",
-    "versions": "Versions",
-    "wall_time_s": "Wall time",
-}
+from brainlm.report.sentences import VERDICT_MARKS, bounds, duration, number
 
 
 def methods(study: Study) -> Table:
@@ -174,22 +163,5 @@ def sites(study: Study, names: Sequence[str]) -> Table:
 def facts(study: Study) -> list[Block]:
     """What was run and what the analysis says of itself, as a folded table; nothing where nothing is known."""
     blocks: list[Block] = [Sentence(" ".join(note.rstrip(".") + "." for note in study.notes))] if study.notes else []
-    rows = [
-        (Cell(FACTS.get(name, name), look="name"), Cell(_told(name, value), look="why"))
-        for name, value in study.facts.items()
-        if value not in (None, "", [], {}, False)
-    ]
-    if rows:
-        caption = f"What was run for {study.name}, {study.fold_name}."
-        blocks.append(Table(("What", "Value"), tuple(rows), caption, folded=True, words=True))
-    return blocks
-
-
-def _told(name: str, value: object) -> str:
-    if name.endswith("_s") and isinstance(value, int | float):
-        return duration(float(value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {entry}" for key, entry in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return joined([str(entry) for entry in value])
-    return str(value)
+    table = facts_table(study.facts, f"What was run for {study.name}, {study.fold_name}.")
+    return blocks + ([table] if table is not None else [])

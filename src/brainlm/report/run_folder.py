@@ -16,7 +16,13 @@ from jaxtyping import Bool, Float, Float32
 
 from brainlm.data.parcels import Parcels
 from brainlm.errors import DataError
+from brainlm.report.attention_study import AttentionStudy
+from brainlm.report.attention_study_file import read_attention_studies
 from brainlm.report.evaluation_file import Evaluation
+from brainlm.report.forecast_file import read_forecasts
+from brainlm.report.forecast_study import Forecast
+from brainlm.report.network_file import read_network_studies
+from brainlm.report.network_study import NetworkStudy
 from brainlm.report.phenotype_file import read_studies, unfinished_studies
 from brainlm.report.phenotype_study import Study
 from brainlm.report.reading import naming, natural_key, read_json
@@ -130,6 +136,9 @@ class RunFolder:
     attention: ClsAttention | None
     studies: tuple[Study, ...] = ()
     unfinished_studies: tuple[str, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
+    attention_studies: tuple[AttentionStudy, ...] = ()
+    network_studies: tuple[NetworkStudy, ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> RunFolder:
@@ -142,8 +151,13 @@ class RunFolder:
         if not path.is_dir():
             raise DataError(f"no run folder at {path}", remedy="give the folder that `brainlm pretrain --out` wrote")
         parts = {name: _read(path, name) for name in PARTS}
-        studies = read_studies(path)
-        if all(part is None for part in parts.values()) and not studies:
+        studies: dict[str, Any] = {
+            "studies": read_studies(path),
+            "forecasts": read_forecasts(path),
+            "attention_studies": read_attention_studies(path),
+            "network_studies": read_network_studies(path),
+        }
+        if all(part is None for part in parts.values()) and not any(studies.values()):
             raise DataError(
                 f"{path} is not a run folder",
                 expected=", ".join(file for file, _ in PARTS.values()),
@@ -152,9 +166,14 @@ class RunFolder:
             )
         if parts["log"] is not None:
             parts["log"] = _described(parts["log"], parts["provenance"] or {})
-        run = cls(path=path, **parts, studies=studies, unfinished_studies=unfinished_studies(path))
+        run = cls(path=path, **parts, **studies, unfinished_studies=unfinished_studies(path))
         run._require_same_parcels()
         return run
+
+    @property
+    def has_studies(self) -> bool:
+        """Whether anything was asked of the model beside filling in what is hidden."""
+        return any((self.studies, self.forecasts, self.attention_studies, self.network_studies))
 
     def missing(self, part: str) -> str:
         """The sentence that says that ``part`` is not there and how to get it."""
@@ -169,6 +188,10 @@ class RunFolder:
             counts["examples.npz"] = self.examples.signal.shape[1]
         if self.attention is not None:
             counts["attention.npz"] = len(self.attention.cls)
+        for study in self.attention_studies:
+            counts[f"attention/{study.folder}"] = len(study.attention_P)
+        for networks in self.network_studies:
+            counts[f"networks/{networks.folder}"] = len(networks.true_P)
         for condition in self.evaluation.conditions if self.evaluation else ():
             for method in condition.methods:
                 if method.r2_per_parcel is not None:
@@ -178,7 +201,7 @@ class RunFolder:
                 f"the files in {self.path} are about different parcels",
                 expected="the same number of parcels in every file",
                 found=", ".join(f"{file}: {count}" for file, count in counts.items()),
-                remedy="run `brainlm evaluate` and `brainlm embed` again with this run's own model",
+                remedy="run the verbs that wrote them again with this run's own model and one store",
             )
 
 

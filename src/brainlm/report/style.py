@@ -46,6 +46,7 @@ CATEGORIES = (
 )
 CATEGORY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 MISSING = "#c3c9d0"
+FIRST_LEVEL, SECOND_LEVEL = "#9b1c31", "#1f4b99"  # of a contrast, where it is higher in the one and in the other
 SEEN = "#b00020"  # what was in the pretraining data; always beside a dagger
 
 PANEL_WIDTH = 344  # points; CSS pixels at a scale of 1
@@ -116,12 +117,12 @@ def method_marks(names: Sequence[str], model_name: str | None) -> dict[str, Mark
 
 
 @contextmanager
-def drawing(height: int) -> Iterator[Figure]:
-    """A new figure of ``height`` points in the page's width and style, without pyplot: nothing is left open."""
+def drawing(height: int, *, width: int = PANEL_WIDTH) -> Iterator[Figure]:
+    """A new figure of ``height`` points in the page's style, without pyplot: nothing is left open."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # Only the lay-out is measured with this typeface; the browser has the glyphs it lacks.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        figure = Figure(figsize=(PANEL_WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
+        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[call-arg, union-attr]
         yield figure
 
