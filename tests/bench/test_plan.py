@@ -68,6 +68,14 @@ TRAINING = [
     "patches 1 x 20 / 8 x 20",
 ]
 EMBEDDING = ["tiny recordings", *(["tiny peak memory"] if resident_memory() else [])]
+ATTENTION = [
+    "tiny windows encoded",
+    "maps of CLS / encoding",
+    "rollout and lags of every window / encoding",
+    "maps of 1,000 windows / encoding",
+    "the same in processor time",
+    *(["tiny peak memory"] if resident_memory() else []),
+]
 CONNECTOME = [
     "correlations of 10 recordings of 16 x 40",
     "nilearn's",
@@ -87,6 +95,7 @@ def test_a_quick_run_measures_everything(tmp_path, capsys):
         *WINDOWS,
         *TRAINING,
         *EMBEDDING,
+        *ATTENTION,
         *CONNECTOME,
     ]
     assert benchmark.left_out == ()
@@ -136,6 +145,8 @@ def test_a_quick_run_measures_everything_on_a_gpu():
         *WINDOWS,
         *TRAINING,
         "tiny recordings",
+        "tiny peak GPU memory",
+        *ATTENTION[:4],
         "tiny peak GPU memory",
         *CONNECTOME,
     ]

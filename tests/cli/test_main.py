@@ -133,6 +133,12 @@ def test_wrong_usage_is_explained(speak, words, complaint):
     assert "Traceback" not in spoken.err
 
 
+def test_a_setting_that_refuses_its_values_says_so_without_a_traceback(speak):
+    spoken = speak("import", "tables", "out.store", "--split.test", "1", "--split.validation", "0")
+    assert spoken.status == 2
+    assert spoken.err.startswith("error: the fractions of the splits leave nothing to train on\n  expected:")
+
+
 def test_hyphens_are_as_good_as_underscores_and_never_complained_of(speak):
     spoken = speak("import", "--ignore-header", "--drop-columns", "time")
     assert spoken.status == 2

@@ -107,9 +107,11 @@ def test_a_parcel_without_signal_has_no_vector_and_does_not_matter(model, store)
     assert not out.hidden[:, 4].any()
     assert np.isfinite(out.r2)
     looked = model.attention(recording)
-    assert looked.cls[4] == 0
-    assert not looked.parcels[4].any()
-    assert not looked.parcels[:, 4].any()
+    absent = np.arange(10) == 4
+    for attention in (looked.cls, looked.rollout, *looked.layers.reshape(-1, 10)):
+        assert np.array_equal(np.isnan(attention), absent)
+    for attention in (looked.parcels, *looked.lags):
+        assert np.array_equal(np.isnan(attention), absent | absent[:, None])
 
 
 @VERBS
@@ -177,13 +179,13 @@ def test_a_mask_that_cannot_be_made_is_an_error(model, store):
 @torch.no_grad()
 def test_a_forecast_is_the_networks_future_patch_in_original_units(model, store):
     recording = store[0]
-    past_PT, _ = scaled_window(model, recording.bold, 65)  # the last 30 points, then nothing
-    signal_BPT = past_PT
+    context_TP = recording.bold[-30:]  # what fits into the window beside a patch, and all that its centre is taken of
+    signal_BPT, _ = scaled_window(model, context_TP, 0)
     hidden_BRC = torch.zeros(1, 10, 4, dtype=torch.bool)
     hidden_BRC[:, :, 3] = True
     valid_BPT = torch.ones_like(signal_BPT, dtype=torch.bool)
     predicted = model.network.reconstruct(signal_BPT, valid_BPT, hidden_BRC.flatten(1))[0, :, 30:].T.numpy()
-    expected = predicted * model.scaler.iqr_P + model.scaler.median_P + np.median(recording.bold, axis=0)
+    expected = predicted * model.scaler.iqr_P + model.scaler.median_P + np.median(context_TP, axis=0)
     found = model.forecast(recording, horizon=10)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -212,14 +214,31 @@ def test_a_forecast_follows_the_units_of_the_recording(make_model, store, make_r
     np.testing.assert_allclose(model.forecast(other_units, horizon=15), expected, rtol=1e-4)
 
 
-def test_only_the_last_points_that_fit_into_a_window_matter_to_a_forecast(make_model, store, make_recording):
-    model = make_model("none")
-    bold = store[0].bold - store[0].bold.mean(axis=0)
+@pytest.mark.parametrize("scaler", ["none", "robust", "zscore"])
+def test_only_the_last_points_that_fit_into_a_window_matter_to_a_forecast(make_model, store, make_recording, scaler):
+    model = make_model(scaler)
+    bold = (store[0].bold - store[0].bold.mean(axis=0)) / store[0].bold.std(axis=0)
     changed = bold.copy()
     changed[:-30] += 5
     assert np.array_equal(*(model.forecast(make_recording(0, bold=b), horizon=10) for b in (bold, changed)))
     changed[-30] += 5
     assert not np.array_equal(*(model.forecast(make_recording(0, bold=b), horizon=10) for b in (bold, changed)))
+
+
+def test_a_forecast_from_a_context_is_that_of_a_recording_which_begins_with_it(model, store, make_recording):
+    cut = make_recording(0, bold=store[0].bold[-20:])
+    assert np.array_equal(model.forecast(store[0], horizon=15, context=20), model.forecast(cut, horizon=15))
+    assert not np.array_equal(model.forecast(store[0], horizon=15), model.forecast(cut, horizon=15))
+    assert np.array_equal(model.forecast(store[0], horizon=15, context=30), model.forecast(store[0], horizon=15))
+
+
+def test_a_context_that_does_not_fit_is_an_error(model, store):
+    with pytest.raises(ConfigError, match=r"whole patches of 10 time points, at most 30(.|\n)*--context 10 or 20"):
+        model.forecast(store[0], context=15)
+    with pytest.raises(ConfigError, match=r"a context of 40(.|\n)*--context 20 or 30"):
+        model.forecast(store[0], context=40)
+    with pytest.raises(DataError, match=r"shorter than the context(.|\n)*30 time points or more(.|\n)*25"):
+        model.forecast(store[1], context=30)
 
 
 def test_a_parcel_without_signal_has_no_forecast(model, store):
@@ -282,7 +301,7 @@ def test_a_recordings_own_covariance_is_of_the_points_outside_each_window(make_m
     assert not torch.allclose(expected, without, atol=1e-3)
 
 
-def test_a_forecast_uses_the_covariance_of_the_whole_recording(make_model, store, monkeypatch):
+def test_a_forecast_uses_the_covariance_of_its_context(make_model, store, monkeypatch):
     model = make_model(head="gaussian", own_covariance_points=20)
     seen = []
     reconstruct = model.network.reconstruct
@@ -294,7 +313,7 @@ def test_a_forecast_uses_the_covariance_of_the_whole_recording(make_model, store
     monkeypatch.setattr(model.network, "reconstruct", recorded)
     assert np.isfinite(model.forecast(store[0], horizon=12)).all()
     assert len(seen) == 2
-    assert all(isinstance(own, OwnCovariance) and own.num_points_B.tolist() == [95] for own in seen)
+    assert all(isinstance(own, OwnCovariance) and own.num_points_B.tolist() == [30] for own in seen)
 
 
 @pytest.mark.parametrize("head", ["plain", "gaussian", "space-time"])

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from brainlm.errors import CheckpointError
-from brainlm.model.attention import ClsWatch, ParcelWatch
+from brainlm.model.attention import AttentionWatch
 from brainlm.model.autoencoder import MaskedAutoencoder, Places
 from brainlm.model.checkpoint import read_network, write_network
 from brainlm.model.official import OfficialFolder, read_official
@@ -210,12 +210,22 @@ def test_attention_of_an_image_model_is_read_off_as_the_full_matrix_says(tmp_pat
     order = network.tokenizer.order_P
     valid_BPT[:, order[:40]] = False  # the first two rows of patches hold no data, the third some
     signal_BPT[~valid_BPT] = 0
-    watch = ParcelWatch(network, valid_BPT)
+    watch = AttentionWatch(network, valid_BPT, between=-1, rollout=True)
     seen = {}
     network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
-    network.encode(signal_BPT, observers={1: lambda query, key: seen.update(query=query, key=key)})
-    matrix_HSS = ((seen["query"] @ seen["key"].transpose(2, 3))[0] / seen["query"].shape[-1] ** 0.5).softmax(dim=2)
-    torch.testing.assert_close(watch.attention_BHN[0], matrix_HSS[:, 0, 1:], atol=1e-6, rtol=1e-4)
+    network.encode(
+        signal_BPT,
+        observers={number: lambda query, key, number=number: seen.update({number: (query, key)}) for number in (0, 1)},
+    )
+    first_HSS, matrix_HSS = (
+        ((seen[number][0] @ seen[number][1].transpose(2, 3))[0] / seen[number][0].shape[-1] ** 0.5).softmax(dim=2)
+        for number in (0, 1)
+    )
+    # CLS attends to the padding as well.
+    torch.testing.assert_close(watch.cls_BLHN[0], torch.stack((first_HSS, matrix_HSS))[:, :, 0, 1:])
+    passed_S = 0.5 * matrix_HSS.mean(dim=0)[0] + 0.5 * torch.eye(730)[0]
+    rolled_S = 0.5 * passed_S @ first_HSS.mean(dim=0) + 0.5 * passed_S
+    torch.testing.assert_close(watch.rollout_BN[0], rolled_S[1:])
     among_NN = matrix_HSS.mean(dim=0)[1:, 1:].double()
     present_N = network.present(valid_BPT)[0]
     expected_RR = torch.zeros(27, 27, dtype=torch.float64)
@@ -225,12 +235,19 @@ def test_attention_of_an_image_model_is_read_off_as_the_full_matrix_says(tmp_pat
             told = [patch for patch in range(27 * asked, 27 * asked + 27) if present_N[patch]]
             if ask and told:
                 expected_RR[asking, asked] = among_NN[ask][:, told].sum() / len(ask)
-    torch.testing.assert_close(watch.parcels_BRR[0].double(), expected_RR, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(watch.rows_BRR[0].double(), expected_RR, atol=1e-6, rtol=1e-4)
     assert not expected_RR[:2].any()
-    sums = watch.parcels_BRR[0].sum(dim=1)
+    sums = watch.rows_BRR[0].sum(dim=1)
     assert (sums <= 1).all()
     assert (sums[2:] > 0.2).all()
-    assert torch.equal(ClsWatch(network, valid_BPT).places.index_BK[0], torch.arange(729))
+    assert torch.equal(watch.places.index_BK[0], torch.arange(729))
+    assert watch.pairs_BGRR.shape == (1, 25, 27, 27)  # 13 columns of patches lie in the window
+    in_grid = among_NN.view(27, 27, 27, 27)[:, 7:20][:, :, :, 7:20]
+    for lag in (-12, -5, 0, 3):
+        pairs = [in_grid[3:, time, 3:, time + lag] for time in range(13) if 0 <= time + lag < 13]
+        torch.testing.assert_close(
+            watch.between_BGRR[0, lag + 12, 3:, 3:].double(), torch.stack(pairs).mean(dim=0), atol=1e-7, rtol=1e-4
+        )
 
 
 # ---- key by key

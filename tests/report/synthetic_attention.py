@@ -121,6 +121,7 @@ def _curves(sign: float, rng: np.random.Generator) -> dict[str, Any]:
         "least": curve(0.3),
         "random": curve(0.45),
         "most_minus_random": interval(0.03 * sign, 0.012),
+        "most_minus_least": interval(0.02 * sign, 0.012),
     }
 
 

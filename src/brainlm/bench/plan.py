@@ -1,6 +1,7 @@
 """How much is measured, in which order, and the whole of it.
 
-What each part measures is in ``parcellation.py``, ``windows.py``, ``training.py``, ``embedding.py``, ``connectome.py``.
+What each part measures is in ``parcellation.py``, ``windows.py``, ``training.py``, ``embedding.py``, ``attention.py``,
+``connectome.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from brainlm.bench.attention import AttentionSizes, measure_attention
 from brainlm.bench.connectome import ConnectomeSizes, measure_connectomes
 from brainlm.bench.embedding import EmbeddingSizes, measure_embedding
 from brainlm.bench.machine import describe_machine
@@ -22,7 +24,7 @@ from brainlm.bench.training import TrainingSizes, measure_training
 from brainlm.bench.windows import WindowSizes, measure_memory, measure_opening, measure_reading
 from brainlm.errors import BrainLMError, ConfigError, Failure
 
-PARTS: tuple[Part, ...] = ("parcellation", "windows", "training", "embedding", "connectome")
+PARTS: tuple[Part, ...] = ("parcellation", "windows", "training", "embedding", "attention", "connectome")
 Listener = Callable[[int, int, str], None]
 
 
@@ -34,6 +36,7 @@ class Sizes:
     windows: WindowSizes
     training: TrainingSizes
     embedding: EmbeddingSizes
+    attention: AttentionSizes
     connectome: ConnectomeSizes
 
 
@@ -56,6 +59,7 @@ FULL = Sizes(
         recording_timepoints=400,
         repeats=3,
     ),
+    AttentionSizes(preset="13m", num_windows=8, num_parcels=424, repeats=2),
     ConnectomeSizes(num_recordings=1000, num_parcels=200, recording_timepoints=200, repeats=5),
 )
 
@@ -74,6 +78,7 @@ QUICK = Sizes(
     ),
     TrainingSizes(preset="tiny", num_parcels=16, num_windows=2, square=128, repeats=2),
     EmbeddingSizes(num_recordings={"tiny": 1}, num_parcels=16, recording_timepoints=200, repeats=1),
+    AttentionSizes(preset="tiny", num_windows=2, num_parcels=16, repeats=1),
     ConnectomeSizes(num_recordings=10, num_parcels=16, recording_timepoints=40, repeats=2),
 )
 # A GPU is not busy with two windows.
@@ -186,6 +191,9 @@ def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: in
     def embedding(name: str) -> Callable[[], list[Measure]]:
         return lambda: measure_embedding(folder, name, sizes.embedding, device=device, num_threads=num_threads)
 
+    def attention() -> list[Measure]:
+        return measure_attention(folder, sizes.attention, device=device, num_threads=num_threads)
+
     def connectome() -> list[Measure]:
         length = sizes.connectome.recording_timepoints
         store = random_store(
@@ -204,6 +212,7 @@ def _stages(folder: Path, sizes: Sizes, *, device: torch.device, num_threads: in
         Stage("opening a store", "windows", lambda: measure_opening(folder, sizes.windows)),
         Stage(f"training {sizes.training.preset}", "training", training),
         *(Stage(f"embedding with {name}", "embedding", embedding(name)) for name in sizes.embedding.num_recordings),
+        Stage(f"attention with {sizes.attention.preset}", "attention", attention),
         Stage("correlating parcels", "connectome", connectome),
     ]
 

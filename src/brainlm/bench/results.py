@@ -1,6 +1,7 @@
 """What was measured: one record a number, the table of them as JSON and as Markdown.
 
-How numbers come about is in ``parcellation.py``, ``windows.py``, ``training.py``, ``embedding.py``, ``connectome.py``.
+How numbers come about is in ``parcellation.py``, ``windows.py``, ``training.py``, ``embedding.py``, ``attention.py``,
+``connectome.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from brainlm.atomic import disk_errors, write_text
 from brainlm.errors import DataError, Failure
 
 FORMAT_VERSION = 1
-Part = Literal["parcellation", "windows", "training", "embedding", "connectome"]
+Part = Literal["parcellation", "windows", "training", "embedding", "attention", "connectome"]
 
 
 @dataclass(frozen=True)

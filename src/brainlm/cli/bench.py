@@ -19,7 +19,7 @@ COLUMNS = ("measure", "median", "lowest to highest", "unit", "aim", "reached")
 
 def bench(
     *,
-    parts: str = "parcellation,windows,training,embedding,connectome",
+    parts: str = "parcellation,windows,training,embedding,attention,connectome",
     quick: bool = False,
     device: Literal["cpu", "cuda"] = "cpu",
     threads: int | None = None,

@@ -28,9 +28,12 @@ TRAINING = """\
 # Whether somebody was asked to turn the pain up or down, in people that pretraining has not seen: a row a run.
 PROBE = "--target condition --classes up --classes down --level recording --seen leave_out"
 
+# The same question of where the model looks: the same people in both conditions.
+CONTRAST = "--contrast condition --levels up,down --deletion_recordings 8 --attribution_recordings 4"
+
 
 def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
-    """Import open recordings, pretrain, evaluate, embed and write the report, in a few minutes on two cores.
+    """Import open recordings, pretrain, ask the model everything once and write the report, in minutes on two cores.
 
     Args:
         folder: where the store and the run go.
@@ -51,6 +54,9 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
         f"evaluate {run} {store} --overwrite",
         f"embed {run} {store} --overwrite",
         f"probe {run} {store} {PROBE}",
+        f"forecast {run} {store} --methods linear --overwrite",
+        f"attention {run} {store} {CONTRAST} --overwrite",
+        f"networks {run} {store} --labels network --methods model,controls --overwrite",
         f"report {run} --colour_by condition",
     ]
     say(ABOUT)

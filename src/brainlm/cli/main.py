@@ -55,6 +55,9 @@ VERBS = {
     "probe": Verb("probe_verb", "probe", "does it predict a clinical variable better than connectivity does?"),
     "finetune": Verb("finetune_verbs", "finetune", "train the encoder on a clinical variable, in the same folds"),
     "predict": Verb("finetune_verbs", "predict", "a fine-tuned model applied to new people"),
+    "forecast": Verb("forecast_verb", "forecast", "the next time points, beside linear and neural forecasts"),
+    "attention": Verb("attention_verb", "attention", "where the model looks, contrasted between conditions or groups"),
+    "networks": Verb("networks_verb", "networks", "tell a parcel's functional network from attention and embeddings"),
     "convert": Verb("released", "convert", "a published checkpoint -> a folder of our own, checked"),
     "report": Verb("result_verbs", "report", "one HTML page of everything a run has"),
     "bench": Verb("bench", "bench", "how fast this machine reads, trains and embeds"),
@@ -109,7 +112,13 @@ def _run(name: str, words: list[str]) -> int:
             f"brainlm {name}: {_with_nearest(error, _tidied(words, parser), parser)}\n  see: brainlm {name} --help"
         )
         return WRONG_USAGE
-    values = parser.instantiate(arguments)
+    try:
+        values = parser.instantiate(arguments)
+    except ValueError as error:
+        complaint = _own_complaint(error)
+        if complaint is None:
+            raise
+        raise complaint from error
     values.pop("config", None)
     return function(**vars(values))
 
@@ -144,6 +153,13 @@ def parser_of(name: str, function: Callable[..., int], words: Sequence[str] = ()
         chosen = _preset_in(words, parser.get_default("preset"))
         parser.set_defaults({f"model.{key}": value for key, value in asdict(preset(chosen)).items()})
     return parser
+
+
+def _own_complaint(error: BaseException | None) -> BrainLMError | None:
+    """What one of our settings said when it was made; the parser wraps it where the setting may be left out."""
+    while error is not None and not isinstance(error, BrainLMError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _preset_in(words: Sequence[str], default: str) -> str:

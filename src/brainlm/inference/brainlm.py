@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from brainlm.data.parcels import Parcels
@@ -27,12 +27,13 @@ from brainlm.errors import ConfigError, DataError
 from brainlm.inference.card import write_card
 from brainlm.inference.checks import amplitudes, check_same_parcels, check_tr, is_trained_tr, warn_of_amplitude
 from brainlm.inference.folder import Checkpoint, locate, read_checkpoint, write_checkpoint
-from brainlm.inference.pooling import between_parcels, embed_windows, parcel_share
+from brainlm.inference.means import RunningMeans
+from brainlm.inference.pooling import attend_windows, embed_windows
 from brainlm.inference.released import released_checkpoint
 from brainlm.inference.results import Attention, Embedding, Reconstruction
-from brainlm.model.attention import ParcelWatch
 from brainlm.model.autoencoder import MaskedAutoencoder, OwnCovariance
 from brainlm.model.config import ModelConfig
+from brainlm.model.forecasting import PatchForecaster, check_context, longest_context
 from brainlm.model.masks import Mask, MaskKind, hide
 from brainlm.model.official import read_official
 
@@ -311,76 +312,76 @@ class BrainLM:
 
     @torch.no_grad()
     def forecast(
-        self, recording: Recording, *, horizon: int = 20, resample: bool = False
+        self, recording: Recording, *, horizon: int = 20, context: int | None = None, resample: bool = False
     ) -> Float32[np.ndarray, "horizon P"]:
         """The ``horizon`` time points after the recording's end, in its own units; NaN for parcels without signal.
 
         The model sees the last points that fit into its window beside one hidden patch and predicts that patch; longer
-        horizons go on from its own predictions, patch by patch.
+        horizons go on from its own predictions, patch by patch. What comes before the context, the centre that scaling
+        takes off included, makes no difference.
 
         Args:
             recording: of the model's parcels.
             horizon: time points to predict.
+            context: how many of the recording's last time points to use, whole patches of them; by default as many as
+                there are and the model can see.
             resample: as in ``embed``; the prediction is then on that repetition time, too.
 
         Raises:
-            DataError: other parcels than the model's, or another repetition time.
-            ConfigError: the horizon is not positive, the model's windows are a single patch, or its scaler was never
-                fitted.
+            DataError: other parcels than the model's, or another repetition time, or fewer points than the context.
+            ConfigError: the horizon is not positive, the context does not fit the model, its windows are a single
+                patch, or its scaler was never fitted.
         """
-        if horizon < 1 or self.config.num_temporal_patches == 1:
-            raise ConfigError(
-                "nothing can be forecast",
-                expected="a horizon of at least 1 and a model with more than one patch in time",
-                found=f"horizon {horizon}, windows of {self.config.num_temporal_patches} patches",
-            )
+        forecaster = PatchForecaster(self.network, horizon)
         recording = self.prepare(recording, resample=resample)
-        statistics = self._statistics(recording)
-        raw_1PT = torch.from_numpy(recording.bold).T[None].to(self.device)
-        scaled = self.scaler.apply(raw_1PT, statistics)
+        if context is None:
+            context = min(longest_context(self.config), recording.num_timepoints)
+        else:
+            check_context(self.config, context)
+        if context > recording.num_timepoints:
+            raise DataError(
+                f"recording {recording.name} is shorter than the context",
+                expected=f"{context} time points or more",
+                found=str(recording.num_timepoints),
+                remedy="choose a shorter context, or leave it out to use what there is",
+            )
+        bold_TP = recording.bold[-context:]
+        statistics = TensorStatistics.of(bold_TP).to(self.device)
+        scaled = self.scaler.apply(torch.from_numpy(bold_TP).T[None].to(self.device), statistics)
         warn_of_amplitude(float(amplitudes(scaled)), self.scaler, what=f"recording {recording.name}")
-        present_P1 = scaled.valid_BPT[0].any(dim=1, keepdim=True)
-        own = None
-        if self.config.own_covariance_points:
-            own = OwnCovariance.of([scaled.signal_BPT[0].T], num_parcels=len(self.parcels))
-        known_PT = scaled.signal_BPT[0]
-        while known_PT.shape[1] < recording.num_timepoints + horizon:
-            next_PT = self._next_patch(known_PT, present_P1, own)
-            known_PT = torch.cat((known_PT, next_PT), dim=1)
-        future_1PT = known_PT[None, :, recording.num_timepoints :][:, :, :horizon]
-        restored_PT = self.scaler.restore(future_1PT, statistics)[0].masked_fill(~present_P1, torch.nan)
-        return restored_PT.T.cpu().numpy()
-
-    def _next_patch(self, known_PT: Tensor, present_P1: Tensor, own: OwnCovariance | None) -> Float[Tensor, "P step"]:
-        """The patch that follows ``known_PT`` (scaled); what lies before a short past is not valid."""
-        step, length = self.config.last_patch, self.config.num_timepoints
-        past_PT = known_PT[:, -(length - step) :]
-        signal_PT = past_PT.new_zeros(past_PT.shape[0], length)
-        signal_PT[:, length - step - past_PT.shape[1] : length - step] = past_PT
-        valid_PT = present_P1.expand(-1, length).clone()
-        valid_PT[:, : length - step - past_PT.shape[1]] = False
-        grid = self.network.present_grid(valid_PT[None])
-        hidden_1N = hide((Mask("future", 1),), torch.zeros(1, dtype=torch.int64, device=self.device), grid).flatten(1)
-        return self.network.reconstruct(signal_PT[None], valid_PT[None], hidden_1N, own=own)[0, :, -step:]
+        future_1PH = self.scaler.restore(forecaster(scaled.signal_BPT, scaled.valid_BPT), statistics)
+        present_1P1 = scaled.valid_BPT.any(dim=2, keepdim=True)
+        return future_1PH.masked_fill(~present_1P1, torch.nan)[0].T.cpu().numpy()
 
     @torch.no_grad()
-    def attention(self, recording: Recording, *, layer: int = -1, resample: bool = False) -> Attention:
-        """Where one encoder block looks, the last by default; see ``Attention``.
+    def attention(
+        self, recording: Recording, *, layer: int = -1, head: int | None = None, resample: bool = False
+    ) -> Attention:
+        """Where the encoder looks, from as many windows as fit without overlap; see ``Attention``.
+
+        Args:
+            recording: of the model's parcels.
+            layer: the encoder block that ``cls``, ``parcels`` and ``lags`` are of, from 0, or from -1 at the end.
+            head: the head that they are of; by default the mean over heads.
+            resample: as in ``embed``.
 
         Raises:
             DataError: other parcels than the model's, or another repetition time.
-            ConfigError: there is no such block, or the scaler was never fitted.
+            ConfigError: there is no such block or head, or the scaler was never fitted.
         """
         windows = self._windows(self.prepare(recording, resample=resample))
-        cls_WP, parcels_WPP = [], []
-        for part in windows.slices:
-            signal_BPT, valid_BPT = windows.part(part)
-            watch = ParcelWatch(self.network, valid_BPT, layer=layer)
-            self.network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
-            cls_WP.append(parcel_share(self.network, watch.attention_BHN.mean(dim=1)))
-            parcels_WPP.append(between_parcels(self.network, watch.parcels_BRR))
+        means = RunningMeans()
+        for number in range(len(windows.starts)):  # one at a time: rollout holds the queries and keys of all layers
+            part = windows.part(slice(number, number + 1))
+            means.add(attend_windows(self.network, *part, between=layer, head=head, rollout=True).quantities)
+        mean = {name: values.float().numpy() for name, values in means.means().items()}
+        heads_HP = mean["cls"][layer]
         return Attention(
-            cls=torch.cat(cls_WP).mean(dim=0).cpu().numpy(), parcels=torch.cat(parcels_WPP).mean(dim=0).cpu().numpy()
+            cls=heads_HP.mean(axis=0) if head is None else heads_HP[head],
+            layers=mean["cls"],
+            rollout=mean["rollout"],
+            parcels=mean["rows"],
+            lags=mean["between"],
         )
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from brainlm.errors import CheckpointError
-from brainlm.model.attention import ClsWatch
+from brainlm.model.attention import AttentionWatch
 from brainlm.model.autoencoder import Encoding, MaskedAutoencoder, Places
 from brainlm.model.config import ModelConfig
 
@@ -102,10 +102,10 @@ def differences(network: MaskedAutoencoder, expected: Mapping[str, Tensor], mask
 
 
 def _unmasked(network: MaskedAutoencoder, signal_BPT: Float[Tensor, "B P T"]) -> dict[str, Tensor]:
-    watch = ClsWatch(network, torch.ones_like(signal_BPT, dtype=torch.bool))
+    watch = AttentionWatch(network, torch.ones_like(signal_BPT, dtype=torch.bool), layers=[-1])
     encoding = network.encode(signal_BPT, visible=watch.places, observers=watch.observers)
     # Theirs has the attention of CLS to itself in front; ours leaves it out.
-    attention_BHN = watch.attention_BHN
+    attention_BHN = watch.cls_BLHN[:, 0]
     to_itself_BH1 = 1 - attention_BHN.sum(dim=2, keepdim=True)
     return {
         "embed_no_mask": _with_cls(encoding),

@@ -1,4 +1,7 @@
-"""What a model says of a recording, as plain arrays. T time points, P parcels, W windows, D width."""
+"""What a model says of a recording, as plain arrays.
+
+T time points, P parcels, W windows, D width, L layers, H heads, C temporal patches of a window, G = 2C - 1 lags.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,24 @@ class Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """Where the encoder looks, averaged over heads and windows: ``cls`` from CLS to each parcel (summed over time),
-    ``parcels`` from each parcel's tokens to each other's. Parcels of one patch share its value equally.
+    """Where the encoder looks, averaged over windows; NaN for parcels without signal.
+
+    Parcels with signal that share a patch share its value equally. Over all parcels, shares sum to one less what the
+    asking token pays to CLS and, in an image, to patches without data.
+
+    Attributes:
+        cls: share of each parcel in what CLS attends to, summed over time; of the chosen layer, mean over heads or of
+            the chosen head.
+        layers: the same of every layer and head.
+        rollout: the same through all layers: attention rollout (Abnar and Zuidema 2020).
+        parcels: share of each parcel (columns) in what the patches of each parcel (rows) attend to: mean over asking,
+            sum over attended times; of the layer and head of ``cls``.
+        lags: from one patch of a parcel (rows) to one of another (columns), mean over all pairs of patches at that lag;
+            attended minus asking time, from -(C - 1) to C - 1 patches; NaN where no window has such a pair.
     """
 
     cls: Float32[np.ndarray, "P"]
+    layers: Float32[np.ndarray, "L H P"]
+    rollout: Float32[np.ndarray, "P"]
     parcels: Float32[np.ndarray, "P P"]
+    lags: Float32[np.ndarray, "G P P"]

@@ -24,8 +24,8 @@ from brainlm.inference.batching import RecordingWindows, scaled_windows
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.checks import amplitudes, warn_of_amplitude
 from brainlm.inference.cohort import check_recordings
-from brainlm.inference.pooling import WindowEmbedding, embed_windows, parcel_share
-from brainlm.model.attention import ClsWatch
+from brainlm.inference.pooling import ParcelShare, WindowEmbedding, embed_windows
+from brainlm.model.attention import AttentionWatch
 
 EMBEDDINGS_FILE = "embeddings.parquet"
 ATTENTION_FILE = "attention.npz"
@@ -34,7 +34,8 @@ ATTENTION_FILE = "attention.npz"
 @dataclass(frozen=True, eq=False)
 class StoreEmbeddings:
     """``table``: the store's metadata with the columns ``cls`` and ``mean`` (each D numbers), one row a recording;
-    ``attention_P``: attention of CLS in the last block to each parcel, averaged over recordings.
+    ``attention_P``: share of each parcel in what CLS attends to in the last block, averaged over heads and over the
+    recordings in which the parcel has signal.
     """
 
     table: pd.DataFrame
@@ -73,16 +74,17 @@ def embed_store(
     check_recordings(store, model, resample=resample)
     sums = _Sums(len(store), store.num_parcels, model.config.encoder_width)
     for batch in scaled_windows(model, store, batch_size, resample=resample):
-        watch = ClsWatch(model.network, batch.valid_BPT)
+        watch = AttentionWatch(model.network, batch.valid_BPT, layers=[-1])
         embedding = embed_windows(model.network, batch.signal_BPT, batch.valid_BPT, watch=watch)
-        sums.add(batch, embedding, parcel_share(model.network, watch.attention_BHN.mean(dim=1)))
+        attention_BPC = ParcelShare(model.network, batch.valid_BPT).in_time(watch.cls_BLHN.mean(dim=(1, 2)))
+        sums.add(batch, embedding, attention_BPC.sum(dim=2))
         if on_progress is not None:
             on_progress(int(batch.recording_B[-1]) + 1, len(store))
-    _warn_of_amplitudes(sums.means("amplitude")[:, 0], model, store)
+    warn_of_amplitudes(sums.means("amplitude")[:, 0], model, store)
     table = store.metadata
     for name in ("cls", "mean"):
         table[name] = list(sums.means(name).float().numpy())
-    return StoreEmbeddings(table, sums.means("attention").mean(dim=0).float().numpy())
+    return StoreEmbeddings(table, sums.means("attention").nanmean(dim=0).float().numpy())
 
 
 class _Sums:
@@ -106,8 +108,14 @@ class _Sums:
         return self._sums[name] / self._counts_N[:, None]
 
 
-def _warn_of_amplitudes(amplitude_N: Float64[Tensor, "N"], model: BrainLM, store: Store) -> None:
-    """Warn of the store as a whole if it is far from what the weights expect, else of its worst recording."""
+def warn_of_amplitudes(amplitude_N: Float64[Tensor, "N"], model: BrainLM, store: Store) -> None:
+    """Warn of the store as a whole if it is far from what the weights expect, and of its worst recording.
+
+    Args:
+        amplitude_N: mean absolute scaled value of each recording.
+        model: whose weights expect something.
+        store: of the recordings.
+    """
     middle = float(amplitude_N.median())
     worst = int((amplitude_N / middle).log().abs().argmax()) if middle > 0 else 0
     warn_of_amplitude(middle, model.scaler, what=f"the store {store.path}")

@@ -1,109 +1,158 @@
-"""Where the encoder looks, without ever holding an S x S matrix.
+"""Where the encoder looks, read off in one encoding pass without ever holding an S x S matrix.
 
-Shapes: B batch, H heads, S = 1 + N tokens (CLS first), N = R x C patches, R spatial and C temporal, F features of one
-head. Attention is read from the queries and keys as the blocks compute them; nothing is masked.
+Attention is computed from the queries and keys as the blocks compute them; nothing is masked. How is in
+``attention_rows.py``, ``attention_lags.py`` and ``attention_rollout.py``; parcels are in ``inference/pooling.py``.
+
+Shapes: B batch, P parcels, T time points, L layers, H heads, S = 1 + K tokens (CLS first), K seen patches, N patches of
+which R x C lie in the window (R spatial, C temporal), G = 2C - 1 lags, F features of one head.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from brainlm.errors import ConfigError
+from brainlm.model.attention_lags import LagSums
+from brainlm.model.attention_rollout import Rollout
+from brainlm.model.attention_rows import cls_rows
 from brainlm.model.autoencoder import MaskedAutoencoder, Places
 from brainlm.model.layers import Observer
 
-QUERIES_AT_A_TIME = 256  # rows of the attention matrix held at once; bounds memory to B x H x 256 x S
+
+class AttentionWatch:
+    """Reads attention off the encoder's blocks while windows are encoded.
+
+    Hand ``places`` and ``observers`` to ``network.encode``; the results are there afterwards.
+
+    Args:
+        network: whose ``encode`` is going to be called, without gradients.
+        valid_BPT: True = real data; of the windows that are going to be encoded.
+        layers: whose attention of CLS is kept, from 0, or from -1 at the end; ``all`` of them.
+        between: the layer whose attention between patches is kept; None = of none.
+        head: the head that it is taken from; None = the mean over heads.
+        rollout: follow attention through all layers as well. Holds the queries and keys of all of them for a while.
+
+    Raises:
+        ConfigError: there is no such layer or head.
+    """
+
+    def __init__(
+        self,
+        network: MaskedAutoencoder,
+        valid_BPT: Bool[Tensor, "B P T"],
+        *,
+        layers: Sequence[int] | Literal["all"] = "all",
+        between: int | None = None,
+        head: int | None = None,
+        rollout: bool = False,
+    ) -> None:
+        depth = network.config.encoder_depth
+        self.places = Places.of(network.seen(valid_BPT))
+        self.layers = tuple(range(depth)) if layers == "all" else tuple(layer_number(network, one) for one in layers)
+        self._num_patches = network.tokenizer.num_tokens
+        self._cls_of: dict[int, Tensor] = {}
+        seeing: dict[int, list[Observer]] = {layer: [partial(self._see_cls, layer)] for layer in self.layers}
+        self._lags: LagSums | None = None
+        if between is not None:
+            head = None if head is None else head_number(network, head)
+            self._lags = LagSums(network, valid_BPT, self.places, head=head)
+            seeing.setdefault(layer_number(network, between), []).append(self._lags.see)
+        self._rollout: Rollout | None = None
+        if rollout:
+            self._rollout = Rollout(self.places, depth)
+            for layer in range(depth):
+                seeing.setdefault(layer, []).append(self._rollout.see)
+        self.observers: dict[int, Observer] = {layer: partial(_tell, listeners) for layer, listeners in seeing.items()}
+
+    def _see_cls(self, layer: int, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
+        self._cls_of[layer] = cls_rows(query_BHSF, key_BHSF, self.places)[:, :, 1:]
+
+    @property
+    def cls_BLHN(self) -> Float[Tensor, "B L H N"]:  # noqa: N802 - shape suffix
+        """From CLS to each patch, the part to itself left out; patches that were not seen get 0."""
+        assert self._cls_of.keys() == set(self.layers), "nothing has been encoded yet"
+        return self._spread(torch.stack([self._cls_of[layer] for layer in self.layers], dim=1))
+
+    @property
+    def between_BGRR(self) -> Float[Tensor, "B G R R"]:  # noqa: N802 - shape suffix
+        """From one patch in a row of parcels (third axis) to one in another (fourth), by the time between them.
+
+        Entry g is of the lag g - (C - 1) in patches, attended minus asking time: the mean over all pairs of patches
+        with data at that lag, NaN where there is none. Times ``pairs_BGRR``, summed over lags and divided by the number
+        of asking patches it is ``rows_BRR``.
+        """
+        return self._looked_between.sums_BGRR / self.pairs_BGRR
+
+    @property
+    def pairs_BGRR(self) -> Float[Tensor, "B G R R"]:  # noqa: N802 - shape suffix
+        """How many pairs of patches with data there are at each lag."""
+        return self._looked_between.pairs_BGRR
+
+    @property
+    def rows_BRR(self) -> Float[Tensor, "B R R"]:  # noqa: N802 - shape suffix
+        """From the patches of one row of parcels to those of another: mean over asking, sum over attended times.
+
+        Rows sum to one less the attention to CLS and, in an image, to patches without data. A row of absent parcels is
+        zero.
+        """
+        num_asking_BR = self._looked_between.present_BRC.sum(dim=2).clamp(min=1)
+        return self._looked_between.sums_BGRR.sum(dim=1) / num_asking_BR[:, :, None]
+
+    @property
+    def rollout_BN(self) -> Float[Tensor, "B N"]:  # noqa: N802 - shape suffix
+        """From CLS behind the last layer to each patch of the input through all layers; see ``Rollout``.
+
+        The part that stays with CLS is left out.
+        """
+        assert self._rollout is not None, "rollout was not asked for"
+        return self._spread(self._rollout.share_BS[:, 1:])
+
+    @property
+    def _looked_between(self) -> LagSums:
+        assert self._lags is not None, "attention between patches was not asked for"
+        return self._lags
+
+    def _spread(self, values_BK: Float[Tensor, "B *more K"]) -> Float[Tensor, "B *more N"]:
+        """Values at the seen patches, put back among all; 0 elsewhere."""
+        out_BN = values_BK.new_zeros(*values_BK.shape[:-1], self._num_patches)
+        index_BK = self.places.index_BK.view(len(values_BK), *(1,) * (values_BK.ndim - 2), -1)
+        return out_BN.scatter(-1, index_BK.expand_as(values_BK), values_BK)
 
 
-class ClsWatch:
-    """Reads the attention of CLS off one encoder block while windows are encoded.
-
-    Hand ``places`` and ``observers`` to ``network.encode``; ``attention_BHN`` is there afterwards.
+def layer_number(network: MaskedAutoencoder, layer: int) -> int:
+    """Which encoder block ``layer`` names, from 0; negative numbers count from the end.
 
     Raises:
         ConfigError: there is no such block.
     """
-
-    def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"], *, layer: int = -1) -> None:
-        seen_BN = network.seen(valid_BPT)
-        self.places = Places.of(seen_BN)
-        self.observers: dict[int, Observer] = {_block(network, layer): self._observe}
-        self._num_patches = seen_BN.shape[1]
-        self._row_BHK: Tensor | None = None
-
-    def _observe(self, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
-        self._row_BHK = _attention_rows(query_BHSF[:, :, :1], key_BHSF, self.places)[:, :, 0, 1:]
-
-    @property
-    def attention_BHN(self) -> Float[Tensor, "B H N"]:  # noqa: N802 - shape suffix
-        """From CLS to each patch, the part to itself left out; patches that were not seen get 0."""
-        assert self._row_BHK is not None, "nothing has been encoded yet"
-        return _spread(self._row_BHK, self.places, self._num_patches)
+    return _number("block", layer, network.config.encoder_depth)
 
 
-class ParcelWatch(ClsWatch):
-    """Reads the attention between rows of parcels as well.
+def head_number(network: MaskedAutoencoder, head: int) -> int:
+    """Which head of the encoder's blocks ``head`` names, from 0; negative numbers count from the end.
 
-    ``parcels_BRR``: how much the patches of one row of parcels attend to those of another, averaged over heads and
-    querying times, summed over attended times: rows sum to one less the attention to CLS and, in an image, to patches
-    without data. A row of absent parcels is zero.
+    Raises:
+        ConfigError: there is no such head.
     """
-
-    parcels_BRR: Float[Tensor, "B R R"]
-
-    def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"], *, layer: int = -1) -> None:
-        super().__init__(network, valid_BPT, layer=layer)
-        self._grid = network.tokenizer.num_rows, network.tokenizer.num_columns
-        self._present_BN = network.present(valid_BPT)
-
-    def _observe(self, query_BHSF: Tensor, key_BHSF: Tensor) -> None:
-        super()._observe(query_BHSF, key_BHSF)
-        self.parcels_BRR = _sum_by_rows(query_BHSF, key_BHSF, self.places, self._present_BN, self._grid)
+    return _number("head", head, network.config.encoder_heads)
 
 
-def _block(network: MaskedAutoencoder, layer: int) -> int:
-    depth = network.config.encoder_depth
-    if not -depth <= layer < depth:
+def _number(what: str, given: int, count: int) -> int:
+    if not -count <= given < count:
         raise ConfigError(
-            f"the encoder has no block {layer}",
-            expected=f"0 to {depth - 1}, or -{depth} to -1 from the end",
-            found=str(layer),
+            f"the encoder has no {what} {given}",
+            expected=f"0 to {count - 1}, or -{count} to -1 from the end",
+            found=str(given),
         )
-    return layer % depth
+    return given % count
 
 
-def _attention_rows(query_BHQF: Tensor, key_BHSF: Tensor, places: Places) -> Float[Tensor, "B H Q S"]:
-    logits = (query_BHQF @ key_BHSF.transpose(2, 3)).float() * query_BHQF.shape[-1] ** -0.5
-    if places.present_BK is not None:
-        logits[:, :, :, 1:] = logits[:, :, :, 1:].masked_fill(~places.present_BK[:, None, None, :], -torch.inf)
-    return logits.softmax(dim=-1)
-
-
-def _spread(values_BHK: Tensor, places: Places, num_patches: int) -> Float[Tensor, "B H N"]:
-    """Values at the kept places, put back among all patches."""
-    out = values_BHK.new_zeros(*values_BHK.shape[:2], num_patches)
-    return out.scatter(2, places.index_BK[:, None, :].expand_as(values_BHK), values_BHK)
-
-
-def _sum_by_rows(
-    query_BHSF: Tensor, key_BHSF: Tensor, places: Places, present_BN: Tensor, grid: tuple[int, int]
-) -> Float[Tensor, "B R R"]:
-    num_rows, num_columns = grid
-    batch = query_BHSF.shape[0]
-    row_BK = places.index_BK // num_columns
-    counts_BK = present_BN.gather(1, places.index_BK)
-    if places.present_BK is not None:
-        counts_BK = counts_BK & places.present_BK
-    attended_BSR = query_BHSF.new_zeros(batch, num_rows, num_rows, dtype=torch.float32)
-    for start in range(1, query_BHSF.shape[2], QUERIES_AT_A_TIME):
-        asking = slice(start - 1, start - 1 + QUERIES_AT_A_TIME)
-        queries_BHQF = query_BHSF[:, :, 1:][:, :, asking]
-        rows_BQK = _attention_rows(queries_BHQF, key_BHSF, places).mean(dim=1)[:, :, 1:] * counts_BK[:, None, :]
-        by_row_BQR = rows_BQK.new_zeros(batch, rows_BQK.shape[1], num_rows)
-        by_row_BQR.scatter_add_(2, row_BK[:, None, :].expand_as(rows_BQK), rows_BQK)
-        by_row_BQR = by_row_BQR * counts_BK[:, asking, None]
-        attended_BSR.scatter_add_(1, row_BK[:, asking, None].expand_as(by_row_BQR), by_row_BQR)
-    num_asking_BR = present_BN.unflatten(1, grid).sum(dim=2)
-    return attended_BSR / num_asking_BR.clamp(min=1)[:, :, None]
+def _tell(listeners: Sequence[Observer], query_BHSF: Tensor, key_BHSF: Tensor) -> None:
+    for listener in listeners:
+        listener(query_BHSF, key_BHSF)

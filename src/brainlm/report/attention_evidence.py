@@ -109,11 +109,13 @@ def _ends(scores: Sequence[Interval]) -> str:
 
 
 def _deletion_note(found: DeletionCurves) -> str:
-    difference = found.most_minus_random
-    if difference is None or not math.isfinite(difference.value):
-        return ""
-    text = f"most attended − random: {number(difference.value, sign=True)}"
-    return text + (f" {bounds(difference, sign=True)}" if math.isfinite(difference.low + difference.high) else "")
+    told = []
+    for other, difference in (("random", found.most_minus_random), ("least", found.most_minus_least)):
+        if difference is not None and math.isfinite(difference.value):
+            has_interval = math.isfinite(difference.low + difference.high)
+            limits = f" {bounds(difference, sign=True)}" if has_interval else ""
+            told.append(f"most − {other}: {number(difference.value, sign=True)}{limits}")
+    return "; ".join(told)
 
 
 def other_view_panels(study: AttentionStudy) -> tuple[Panel, ...]:

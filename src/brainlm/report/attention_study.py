@@ -45,6 +45,7 @@ class DeletionCurves:
 
     curves: Mapping[str, tuple[Interval, ...]]
     most_minus_random: Interval | None
+    most_minus_least: Interval | None = None
 
 
 @dataclass(frozen=True)

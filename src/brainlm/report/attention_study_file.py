@@ -122,7 +122,8 @@ def _network(entry: Mapping[str, Any]) -> NetworkAttention:
 
 def _deletion(entry: Mapping[str, Any]) -> DeletionCurves:
     curves = {name: tuple(_interval_or_nan(score) for score in entry[name]) for name in CURVES if entry.get(name)}
-    return DeletionCurves(curves, optional_interval(entry.get("most_minus_random")))
+    gaps = (optional_interval(entry.get(name)) for name in ("most_minus_random", "most_minus_least"))
+    return DeletionCurves(curves, *gaps)
 
 
 def _interval_or_nan(entry: Mapping[str, Any] | None) -> Interval:

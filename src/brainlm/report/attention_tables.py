@@ -60,6 +60,11 @@ DELETIONS = {
     ),
 }
 
+AGAINST_LEAST = (
+    "The same minus the least attended parcels. Near 0 although it differs from random: any choice that picks alike "
+    "parcels does that, not the most attended ones."
+)
+
 
 def sanity(study: AttentionStudy) -> list[Block]:
     """A row a check; nothing without any."""
@@ -72,6 +77,9 @@ def sanity(study: AttentionStudy) -> list[Block]:
         if found is not None and found.most_minus_random is not None:
             cell = _score(found.most_minus_random, is_difference=True)
             rows.append((Cell(title, look="method"), cell, Cell(about, look="why")))
+        if found is not None and found.most_minus_least is not None:
+            cell = _score(found.most_minus_least, is_difference=True)
+            rows.append((Cell(f"{title}, against least", look="method"), cell, Cell(AGAINST_LEAST, look="why")))
     if not rows:
         return []
     interval = f", {study.confidence_percent} intervals over subjects in brackets" * study.has_intervals

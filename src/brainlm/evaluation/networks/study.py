@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int8, Int64
 from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
-from brainlm.evaluation.attention.kept import kept_arrays, key_of
+from brainlm.evaluation.kept import kept_arrays, key_of
 from brainlm.evaluation.networks.gathering import FeatureRule, gather
 from brainlm.evaluation.networks.judging import Surroundings, judge
 from brainlm.evaluation.networks.labels import NetworkLabels

@@ -1,0 +1,242 @@
+"""``brainlm attention``: where the model looks, whether that differs, and whether it means anything."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from rich.markup import escape
+
+from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, show_table, step
+from brainlm.cli.main import DONE
+from brainlm.cli.phenotype_desk import command_typed
+from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.result_verbs import selection
+from brainlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from brainlm.data.store import Store
+    from brainlm.evaluation.attention.running import AttentionStudy
+    from brainlm.inference.brainlm import BrainLM
+
+SIGNIFICANT = 0.05
+SHOWN = 8  # parcels of a table on screen; all are in table.csv
+
+
+def attention(
+    run: str,
+    store: Path,
+    *,
+    contrast: str = "",
+    levels: str = "",
+    within: str = "",
+    layer: str = "-1",
+    head: int | None = None,
+    split: Literal["train", "validation", "test", "all"] = "all",
+    select: list[str] = [],
+    networks: str = "",
+    permutations: int = 10_000,
+    num_bootstrap: int = 1000,
+    deletion_recordings: int = 40,
+    attribution_recordings: int = 20,
+    name: str = "",
+    out: Path | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str = "cpu",
+    resample: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Where does the model look, does that differ between conditions or groups, and does it mean anything?
+
+    Writes maps of CLS attention with intervals over subjects, a contrast with permutation tests on subjects, means by
+    network, and the checks that such a map needs: its correlation with amplitude and connectivity, deletion and
+    insertion of parcels, and gradients.
+
+    Args:
+        run: a run folder, a checkpoint folder, a published folder or a Hugging Face Hub id.
+        store: the recordings.
+        contrast: column of the store to contrast: conditions within people, or groups of people.
+        levels: the two values to compare, joined by a comma, the second is subtracted; low,high of a column of
+            numbers are below and above its median over people.
+        within: column (site) within which groups are compared.
+        layer: an encoder block from 0, or from -1 at the end; mean of all; or rollout through all.
+        head: one head of that block, from 0; the mean over heads by default.
+        split: which recordings.
+        select: narrow them by columns of the store, such as --select site=NYU,UM.
+        networks: network column of parcels.tsv; the first one by default.
+        permutations: of the contrast; the smallest p is one over their number.
+        num_bootstrap: resamples of people for the 95 % intervals.
+        deletion_recordings: recordings in which parcels are hidden and shown; 0 for none.
+        attribution_recordings: recordings of which gradients are taken; 0 for none.
+        name: of the result's folder; contrast and levels by default.
+        out: folder that gets attention/NAME; the run folder by default, and for what is no run folder one beside the
+            store.
+        seed: of hiding, permutations and resamples.
+        batch_size: windows at a time; changes no result.
+        device: where the model computes.
+        resample: bring recordings to the model's repetition time where theirs is too far from it.
+        overwrite: replace results that are there.
+    """
+    from brainlm.data.store import Store
+    from brainlm.evaluation.attention.rule import AttentionRule, MapChoice
+    from brainlm.evaluation.attention.running import RESULTS_FILE, STUDIES, attention_study, write_images, write_study
+
+    begun = time.monotonic()
+    rule = AttentionRule(
+        choice=MapChoice.parse(layer, head),
+        contrast=contrast,
+        levels=tuple(word.strip() for word in levels.split(",")) if levels else (),
+        within=within,
+        networks=networks,
+        permutations=permutations,
+        num_bootstrap=num_bootstrap,
+        deletion_recordings=deletion_recordings,
+        attribution_recordings=attribution_recordings,
+        seed=seed,
+        batch_size=batch_size,
+        resample=resample,
+    )
+    folder = (results_folder(run, store) if out is None else out) / STUDIES / _folder_name(name or rule.name)
+    if (folder / RESULTS_FILE).exists() and not overwrite:
+        raise ConfigError(
+            f"{folder / RESULTS_FILE} exists", remedy="give --overwrite to replace it, or --name for another folder"
+        )
+    opened = Store.open(store)
+    chosen = (opened if split == "all" else opened.select(split=split)).select(**selection(select))
+    model = open_model(run, device=device)
+    model.check_store(chosen)
+    fit_if_needed(model, opened, resample=resample)
+    step(f"attention of {run} in {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
+    with _Bars() as bars:
+        study = attention_study(
+            model,
+            chosen,
+            rule,
+            folder=folder,
+            facts=lambda: _facts(run, model, chosen, begun),
+            on_progress=bars.update,
+        )
+    study = replace(study, results=study.results | {"name": folder.name})
+    atlas = _atlas(run, opened)
+    files = {"nifti": write_images(study, atlas), **_pictures(study, atlas)}
+    study = replace(study, results=study.results | {"files": files})
+    write_study(study)
+    _show(study)
+    if atlas is None:
+        say("the store has no label image: maps are in table.csv, pictures show markers, and there are no NIfTI images")
+    say(f"written: {folder}")
+    next_command(f"brainlm report {shlex.quote(str(run))}")
+    return DONE
+
+
+def _folder_name(name: str) -> str:
+    if name in (".", "..") or "/" in name or name == "maps":
+        raise ConfigError("this cannot be the name of a result", expected="a plain name", found=f"--name {name}")
+    return name
+
+
+def _atlas(run: str, store: Store) -> Path | None:
+    """The label image of the store, else that of the run folder."""
+    from brainlm.data.manifest import ATLAS_IMAGE
+
+    beside = Path(run) / ATLAS_IMAGE
+    return store.atlas_image or (beside if beside.is_file() else None)
+
+
+def _pictures(study: AttentionStudy, atlas: Path | None) -> dict[str, str | None]:
+    """The contrast's t where there is one, else attention: as a still picture and as a brain that can be turned."""
+    from brainlm.report.attention_pictures import write_surface, write_view
+
+    t_P = study.t_P
+    values_P, label, centre = study.relative_P, "attention / uniform", 1.0
+    if t_P is not None:
+        contrast = study.results["contrast"]
+        num_parcels = sum(t is not None for t in contrast["t"])
+        # A map of t looks vivid also where nothing is to be seen.
+        found_in = f"{contrast['num_significant'] or 'no'} of {num_parcels} parcels with q < {SIGNIFICANT:g}"
+        values_P, label, centre = t_P, f"t, {contrast['direction']} ({found_in})", 0.0
+    surface, view = study.folder / "maps" / "surface.png", study.folder / "view.html"
+    found: dict[str, str | None] = {"surface": None, "view": None}
+    if write_surface(surface, study.parcels, atlas, values_P, label=label, centre=centre):
+        found["surface"] = "maps/surface.png"
+    if write_view(view, study.parcels, atlas, values_P, label=label, centre=centre):
+        found["view"] = "view.html"
+    return found
+
+
+def _facts(run: str, model: BrainLM, store: Store, begun: float) -> dict[str, Any]:
+    import brainlm
+    from brainlm.inference.disclosure import seen_in_training
+    from brainlm.inference.identity import weights_sha256
+
+    subjects = store.metadata["subject"].astype(str)
+    seen = seen_in_training(model.provenance, subjects)
+    return {
+        "program": f"brainlm {brainlm.__version__}",
+        "command": command_typed(),
+        "run": Path(run).name,
+        "store": {"name": store.path.name, "fingerprint": store.fingerprint},
+        "weights_sha256": weights_sha256(model),
+        "preset": model.provenance.get("preset", ""),
+        "num_parameters": model.network.num_parameters,
+        "seen": f"{len(seen)} of the {subjects.nunique()} subjects were seen in pretraining." if seen else "",
+        "wall_time_s": round(time.monotonic() - begun, 1),
+    }
+
+
+class _Bars:
+    """One bar after the other, each for one kind of work."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._what = ""
+        self._bar: ProgressBar | None = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Say how far this kind of work is."""
+        if self._bar is None or what != self._what:
+            self._stack.close()
+            self._bar, self._what = self._stack.enter_context(progress_bar(what)), what
+        self._bar.update(done, total)
+
+
+def _show(study: AttentionStudy) -> None:
+    """The parcels that stand out, the networks, and the conclusion."""
+    table = study.table()
+    columns = ["name", "network", "relative_to_uniform"]
+    if study.t_P is None:
+        top = table.sort_values("relative_to_uniform", ascending=False, kind="stable")
+        title = f"{study.results['what']}: the most attended parcels"
+    else:
+        columns += ["t", "p", "q", "p_fwe"]
+        top = table.iloc[table["t"].abs().fillna(0.0).argsort(kind="stable")[::-1]]
+        title = f"{study.results['contrast']['direction']}: the largest differences of {study.results['what']}"
+    show_table(title, top[columns].head(SHOWN).rename(columns={"relative_to_uniform": "relative"}))
+    if study.results["networks"]:
+        show_table("by network", pd.DataFrame(map(_network_row, study.results["networks"])))
+    console.print(f"[bold]{escape(study.results['conclusion'])}[/bold]", soft_wrap=True)
+    for one in (study.results["contrast"] or {}).get("confounds", ()):
+        if one["p"] < SIGNIFICANT:
+            console.print(f"[yellow]{escape(one['sentence'])}[/yellow]", soft_wrap=True)
+    for note in study.results["notes"]:
+        say(f"- {note}")
+
+
+def _network_row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    relative, tested = entry["attention_relative"], entry["contrast"]
+    limits = "" if relative["low"] is None else f"{relative['low']:.3f} to {relative['high']:.3f}"
+    row = {"network": entry["name"], "parcels": entry["num_parcels"], "relative": relative["value"], "95 %": limits}
+    return row | ({} if tested is None else {"t": tested["t"], "p": tested["p"], "q": tested["q"]})
