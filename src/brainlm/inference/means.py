@@ -24,7 +24,7 @@ class RunningMeans:
         for name, more in values.items():
             more = more.cpu()  # double precision is not had everywhere
             total = more.nansum(dim=0, dtype=torch.float64)
-            count = (~more.isnan()).sum(dim=0)
+            count = (~more.isnan()).sum(dim=0, dtype=torch.int32)
             if name in self._sums:
                 self._sums[name] += total
                 self._counts[name] += count

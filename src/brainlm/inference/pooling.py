@@ -151,5 +151,5 @@ class ParcelShare:
 
     def between(self, attention_BGRR: Float[Tensor, "B G R R"]) -> Float[Tensor, "B G P P"]:
         """From each parcel (the value of its patch) to each parcel (its part of the patch)."""
-        attention_BGPP = attention_BGRR[:, :, self._row_P][:, :, :, self._row_P]
-        return attention_BGPP * self._is_there_BP[:, None, :, None] * self._part_BP[:, None, None, :]
+        attention_BGPP = attention_BGRR[:, :, self._row_P[:, None], self._row_P]  # a copy, so it may be changed
+        return attention_BGPP.mul_(self._is_there_BP[:, None, :, None]).mul_(self._part_BP[:, None, None, :])
