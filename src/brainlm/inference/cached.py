@@ -115,7 +115,7 @@ def read_vectors(path: Path, num_recordings: int) -> Float32[np.ndarray, "N ..."
         return None
     try:
         features_NF = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         logger.warning("%s is damaged and computed again: %s", path, error)
         return None
     return features_NF if len(features_NF) == num_recordings and features_NF.dtype == np.float32 else None
