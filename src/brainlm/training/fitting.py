@@ -24,7 +24,7 @@ from brainlm.errors import ConfigError
 from brainlm.training.best_state import EpochBatches, KeepBest
 from brainlm.training.callbacks import Repeatable
 from brainlm.training.finetune_config import SupervisedConfig
-from brainlm.training.run import _quiet as quiet
+from brainlm.training.run import quiet
 
 Listener = Callable[[Mapping[str, float]], None]
 

@@ -172,7 +172,7 @@ def pretrain(
         on_start(plan, resumed)
     data = _Data(plan, training, with_own=bool(model.own_covariance_points))
     state = run / LAST_STATE
-    with _quiet():
+    with quiet():
         trainer.fit(module, datamodule=data, ckpt_path=str(state) if state.is_file() else None, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return RunSummary(run, resumed, network.num_parameters, plan.num_windows, figures)
@@ -197,7 +197,7 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep to ourselves what Lightning says about things that are as they should be."""
     talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [talker.level for talker in talkers]
@@ -207,6 +207,8 @@ def _quiet() -> Iterator[None]:
         # One process fills batches from the memory map faster than any model takes them (see _Data).
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__` defined.*")
+        # Said every epoch of a store without validation recordings, of which the user has been told once.
+        warnings.filterwarnings("ignore", ".*Total length of `list` across ranks is zero.*")
         # Lightning's own use of a torch name that is on its way out.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         try:
@@ -368,7 +370,7 @@ def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Train
         ConfigError: there are no such devices.
     """
     try:
-        with _quiet():
+        with quiet():
             return _make_trainer(run, training, device)
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(
