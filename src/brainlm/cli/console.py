@@ -65,16 +65,16 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def number_text(value: float | None) -> str:
+def number_text(value: float | None, *, digits: int = 3) -> str:
     """A score for a table; a dash where it is undefined."""
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
-def interval_text(interval: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
+def interval_text(interval: Mapping[str, float | None] | None, *, sign: bool = False, digits: int = 3) -> str:
     """A score with its limits for a table: ``value``, ``low`` and ``high``; as much of them as there is."""
     if interval is None or interval["value"] is None:
         return "-"
-    form = "+.3f" if sign else ".3f"
+    form = f"{'+' if sign else ''}.{digits}f"
     text = format(interval["value"], form)
     if interval["low"] is None:
         return text

@@ -7,13 +7,11 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Literal
 
 import brainlm
-from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.console import ProgressBar, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.forecast_results import show
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from brainlm.training.forecast_config import ForecastConfig
 
 FORECASTS = "forecasts"  # folder of all forecast studies, below that of results
-STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 40)
 
 
 def forecast(
@@ -167,7 +164,7 @@ def forecast(
         remarks=field.remarks,
     )
     write_study(folder, results)
-    _show(results)
+    show(results)
     say(f"written: {folder}")
     again = ["brainlm", "forecast", run, str(store), "--context", str(span.context), "--horizon", str(span.horizon)]
     more = [] if finetune else [shlex.join([*again, "--finetune", "--overwrite"])]
@@ -272,78 +269,3 @@ def _versions() -> dict[str, str]:
     import torch
 
     return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
-
-
-def _show(results: Mapping[str, Any]) -> None:
-    """The table of each cohort, then what follows."""
-    for cohort in results["cohorts"]:
-        say(
-            f"{cohort['name']}: {cohort['num_windows']} windows of {cohort['num_recordings']} recordings, "
-            f"{cohort['num_subjects']} people"
-        )
-        for table in (_overall_table(cohort), _lead_table(cohort), _step_table(cohort)):
-            console.print(table)
-            console.print()
-    for band in results["bands"]:
-        colour = "yellow" if band["is_limited"] else "dim"
-        console.print(f"[{colour}]{escape(band['cohort'])}: {escape(band['sentence'])}[/{colour}]", soft_wrap=True)
-    console.print(f"[bold]{escape(results['conclusion'])}[/bold]", soft_wrap=True)
-
-
-def _overall_table(cohort: Mapping[str, Any]) -> Table:
-    table = Table(title="all steps together [95 % interval over people]", title_justify="left", box=None)
-    table.add_column("")
-    for name in ("R²", "MSE", "r"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for method in cohort["methods"]:
-        scores = method["scores"]
-        cells = (_interval(scores["r2"]), _number(scores["mse"]["value"], "{:.4f}"))
-        table.add_row(escape(method["name"]), *cells, _number(scores["r"]["value"], "{:.3f}"))
-    table.add_row("linear ceiling (own past)", _number(cohort["ceiling"]["r2"], "{:.4f}"), style="dim")
-    return table
-
-
-def _lead_table(cohort: Mapping[str, Any]) -> Table:
-    best = cohort["best_baseline"] or "none"
-    table = Table(title=f"R² minus that of the best baseline ({escape(best)})", title_justify="left", box=None)
-    table.add_column("")
-    for name in ("difference", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for method in cohort["methods"]:
-        lead = method["minus_best_baseline"]
-        if lead is not None:
-            table.add_row(escape(method["name"]), _lead(lead), _number(method["p_paired"], "{:.2g}"))
-    return table
-
-
-def _step_table(cohort: Mapping[str, Any]) -> Table:
-    horizon = len(cohort["ceiling"]["r2_by_step"])
-    steps = [number for number in STEPS_SHOWN if number <= horizon]
-    table = Table(title="R² by step", title_justify="left", box=None)
-    table.add_column("")
-    for number in steps:
-        table.add_column(str(number), justify="right")
-    for method in cohort["methods"]:
-        row = [method["by_step"]["r2"][number - 1]["value"] for number in steps]
-        table.add_row(escape(method["name"]), *(_number(value, "{:.3f}") for value in row))
-    row = [cohort["ceiling"]["r2_by_step"][number - 1] for number in steps]
-    table.add_row("linear ceiling (own past)", *(_number(value, "{:.3f}") for value in row), style="dim")
-    return table
-
-
-def _interval(score: Mapping[str, float | None]) -> str:
-    if score["value"] is None or score["low"] is None or score["high"] is None:
-        return _number(score["value"], "{:.4f}")
-    return f"{score['value']:.4f} " + escape(f"[{score['low']:.4f}, {score['high']:.4f}]")
-
-
-def _lead(lead: Mapping[str, Any]) -> str:
-    if lead["value"] is None or lead["low"] is None:
-        return _number(lead["value"], "{:+.4f}")
-    colour = "green" if lead["low"] > 0 else "red" if lead["high"] < 0 else "yellow"
-    text = f"{lead['value']:+.4f} [{lead['low']:+.4f}, {lead['high']:+.4f}]"
-    return f"[{colour}]{escape(text)}[/{colour}]"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

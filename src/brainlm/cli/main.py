@@ -69,6 +69,9 @@ EXAMPLES = """\
   brainlm pretrain study.store --out runs/13m --preset 13m
   brainlm evaluate runs/13m study.store
   brainlm probe runs/13m study.store --target age --folds leave-site-out
+  brainlm forecast runs/13m study.store --context 180 --horizon 20 --finetune
+  brainlm attention runs/13m study.store --contrast task --levels rest,movie
+  brainlm networks runs/13m study.store --labels yeo7
   brainlm report runs/13m"""
 
 
