@@ -11,7 +11,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 
 DEMO ?=
-TESTS ?= -ra --numprocesses auto
+TESTS ?= -ra --numprocesses auto --dist worksteal
 BENCH ?=
 
 VENV := .venv
