@@ -113,6 +113,8 @@ def check_command(words: list[str]) -> None:
         assert set(targets) <= make_targets(), words
     elif words[0] == "brainlm" and words[1:2] != ["--help"]:
         parse(words[1:])
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file(), words
     else:
         assert words[0] in OTHER_COMMANDS | {"brainlm"}, words
 
