@@ -17,7 +17,7 @@ from brainlm.cli.console import ProgressBar, console, next_command, progress_bar
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import command_typed
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
-from brainlm.cli.result_verbs import selection
+from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def attention(
             f"{folder / RESULTS_FILE} exists", remedy="give --overwrite to replace it, or --name for another folder"
         )
     opened = Store.open(store)
-    chosen = (opened if split == "all" else opened.select(split=split)).select(**selection(select))
+    chosen = part_of(opened, split, select)
     model = open_model(run, device=device)
     model.check_store(chosen)
     fit_if_needed(model, opened, resample=resample)

@@ -15,7 +15,7 @@ from brainlm.cli.forecast_results import show
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
-from brainlm.cli.result_verbs import selection
+from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def forecast(
     span = Span.of(model, context, horizon, max_per_recording=max_windows_per_recording, batch_size=batch_size)
     folder = results_folder(run, store) / FORECASTS / f"{span.context}-{span.horizon}"
     _check_free(folder / RESULTS_FILE, overwrite=overwrite)
-    parts: dict[str, Store] = {
-        split: (opened if split == "all" else opened.select(split=split)).select(**selection(select))
-    }
+    parts: dict[str, Store] = {split: part_of(opened, split, select)}
     if test_store is not None:
         name = test_store.resolve().name.removesuffix(".store")
         parts[name if name != split else f"{name}, another store"] = Store.open(test_store)
@@ -106,7 +104,7 @@ def forecast(
     for part in parts.values():
         show_failures(span.windows(part, model).excluded)
     remark = _seen(model, parts, allow_seen=allow_seen)
-    fit_if_needed(model, opened)  # last, for it is long work
+    fit_if_needed(model, opened, strict=False)  # last, for it is long work
     step(
         f"forecasting {span.horizon} time points from {span.context}: {run} on {len(parts[split])} recordings of "
         f"{store} ({' '.join([split, *select])})"

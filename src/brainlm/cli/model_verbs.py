@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.cli.released import fit_if_needed, open_model, results_folder, scaling_cohort
+from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
 from brainlm.training.config import DeviceConfig, TrainingConfig
 
@@ -184,9 +184,7 @@ def embed(
     check_free(folder, overwrite=overwrite)
     chosen = opened if split == "all" else opened.select(split=split)
     loaded = open_model(model, device=device)
-    for used in (chosen, scaling_cohort(loaded, opened)):  # before the work of fitting begins
-        if used is not None:
-            check_recordings(used, loaded, resample=resample)
+    check_recordings(chosen, loaded, resample=resample)  # before the work of fitting begins
     fitted_here = fit_if_needed(loaded, opened, resample=resample)
     step(f"embedding {len(chosen)} recordings of {store} with {model}")
     with progress_bar("recordings") as bar:

@@ -15,7 +15,7 @@ from brainlm.cli.console import console, interval_text, next_command, number_tex
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
-from brainlm.cli.result_verbs import selection
+from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def networks(
         seed=seed,
     )
     opened = Store.open(store)
-    chosen = opened if split == "all" else opened.select(split=split)
-    chosen = chosen.select(**selection(select))
+    chosen = part_of(opened, split, select)
     model = open_model(run, device=device)
     check_recordings(chosen, model, resample=resample)
     true = read_labels(opened.parcels, labels, homologues=homologues(opened.parcels), min_parcels=min_parcels)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainlm.cli.console import console, progress_bar, say
-from brainlm.cli.released import fit_if_needed, open_model, results_folder, scaling_cohort
+from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError, DataError
 
@@ -73,9 +73,6 @@ class Desk:
         model = open_model(run, device=device)
         chosen = opened.select(**selection(select))
         check_recordings(chosen, model, resample=resample)
-        cohort = scaling_cohort(model, opened)
-        if cohort is not None:  # what a scaler would be fitted on is checked before the long work of fitting it
-            check_recordings(cohort, model, resample=resample)
         fit_if_needed(model, opened, resample=resample)
         kept, remark = _unseen(model, chosen, seen)
         return cls(model, kept, results_folder(run, store), level, transform, remark)

@@ -154,14 +154,22 @@ def scaling_cohort(model: BrainLM, store: Store) -> Store | None:
     return store.select(split="train") if training else store
 
 
-def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False) -> bool:
+def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False, strict: bool = True) -> bool:
     """Fit the scaler of published weights on the ``scaling_cohort`` of a store, resampled as it will be used.
 
-    True if that was needed; it is said and recorded.
+    True if that was needed; it is said and recorded. With ``strict`` the cohort is checked before the long work of
+    fitting; verbs that only warn of another repetition time do without.
+
+    Raises:
+        DataError: (strict) a recording of the cohort has another repetition time than the weights expect.
     """
+    from brainlm.inference.cohort import check_recordings
+
     cohort = scaling_cohort(model, store)
     if cohort is None:
         return False
+    if strict:
+        check_recordings(cohort, model, resample=resample)
     training = bool((store.metadata["split"] == "train").any())
     which = "training recordings" if training else "recordings; it has no training split"
     say(f"scaling fitted on the store's {len(cohort)} {which} (the statistics of these weights were never published)")

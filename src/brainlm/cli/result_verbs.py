@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +15,9 @@ from brainlm.cli.console import console, next_command, progress_bar, say, show_f
 from brainlm.cli.main import DONE
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from brainlm.data.store import Store
 
 
 def evaluate(
@@ -68,14 +71,13 @@ def evaluate(
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
     opened = Store.open(store)
-    chosen = opened if split == "all" else opened.select(split=split)
-    chosen = chosen.select(**selection(select))
+    chosen = part_of(opened, split, select)
     model = open_model(run, device=device)
     model.check_store(opened)
     warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {store}")
     if not allow_seen:
         refuse_seen_subjects(model, chosen)
-    fit_if_needed(model, opened)  # last, for it is long work
+    fit_if_needed(model, opened, strict=False)  # last, for it is long work
     step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
     length, hider = model.config.num_timepoints, PatchHider(model)
 
@@ -125,6 +127,11 @@ def evaluate(
     say(f"written: {path}")
     next_command(f"brainlm embed {run} {store}", *([f"brainlm report {run}"] if folder == Path(run) else []))
     return DONE
+
+
+def part_of(store: Store, split: str, select: Sequence[str] = ()) -> Store:
+    """The recordings of a split, or of all of them, narrowed by what ``--select`` says."""
+    return (store if split == "all" else store.select(split=split)).select(**selection(select))
 
 
 def selection(select: Sequence[str]) -> dict[str, list[str]]:

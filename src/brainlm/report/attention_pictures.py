@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from brainlm.atomic import disk_errors, replacing, write_text
+from brainlm.atomic import disk_errors, replacing
 from brainlm.data.parcels import Parcels
 from brainlm.report import brain_views
 from brainlm.report.brain_maps import Brain, choose_brain
@@ -48,16 +49,7 @@ def write_surface(
     Raises:
         AtlasError: the image cannot be read or holds none of the parcels' labels. DataError: cannot be written.
     """
-    brain = choose_brain(parcels, atlas) if np.isfinite(values).any() else None
-    if brain is None:
-        return False
-    scale = plain_scale(values, label=label, centre=centre)
-    sheet = _sheet(brain, values, scale)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(sheet)
-    return True
+    return _write(_sheet, path, parcels, atlas, values, label=label, centre=centre)
 
 
 def write_view(
@@ -77,14 +69,34 @@ def write_view(
     Raises:
         AtlasError: the image cannot be read or holds none of the parcels' labels. DataError: cannot be written.
     """
+    return _write(_view, path, parcels, atlas, values, label=label, centre=centre)
+
+
+def _write(
+    draw: Callable[[Brain, Float[np.ndarray, "P"], ColourScale], bytes],
+    path: Path,
+    parcels: Parcels,
+    atlas: Path | None,
+    values: Float[np.ndarray, "P"],
+    *,
+    label: str,
+    centre: float | None,
+) -> bool:
+    """Write what ``draw`` makes of the brain, the values and their scale; see ``write_surface``."""
     brain = choose_brain(parcels, atlas) if np.isfinite(values).any() else None
     if brain is None:
         return False
-    scale = plain_scale(values, label=label, centre=centre)
+    drawn = draw(brain, values, plain_scale(values, label=label, centre=centre))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, brain_views.document(brain, values, scale))
+        with replacing(path) as file:
+            file.write(drawn)
     return True
+
+
+def _view(brain: Brain, values: Float[np.ndarray, "P"], scale: ColourScale) -> bytes:
+    """The brain that can be turned, as an HTML file."""
+    return brain_views.document(brain, values, scale).encode()
 
 
 def _sheet(brain: Brain, values: Float[np.ndarray, "P"], scale: ColourScale) -> bytes:
