@@ -39,6 +39,18 @@ def test_the_number_that_is_said_to_be_hidden_is_hidden(kind: str, share: float,
     assert set(hidden.sum(dim=(1, 2)).tolist()) == {num_hidden((mask,), rows, columns)}
 
 
+def test_no_grid_and_no_share_makes_the_number_differ_from_the_mask():
+    shares = [number / 100 for number in range(1, 100)]
+    for rows, columns in [(53, 10), (53, 5), (3, 7), (122, 9), (424, 10), (25, 2)]:
+        for share in shares:
+            mask = (Mask("random", share),)
+            assert int(hide(mask, seeds(1), everything(1, rows, columns)).sum()) == num_hidden(mask, rows, columns), (
+                rows,
+                columns,
+                share,
+            )
+
+
 def test_the_number_that_is_said_to_be_hidden_of_the_future_is_hidden():
     hidden = hide((FUTURE,), seeds(4), everything(4))
     assert set(hidden.sum(dim=(1, 2)).tolist()) == {num_hidden((FUTURE,), ROWS, COLUMNS)} == {2 * ROWS}

@@ -135,8 +135,14 @@ def num_hidden(masks: tuple[Mask, ...], num_rows: int, num_columns: int) -> int 
     if mask.kind == "future":
         return int(mask.amount) * num_rows
     if mask.kind == "parcel":
-        return round(mask.amount * num_rows) * num_columns
-    return round(mask.amount * num_rows * num_columns)
+        return int(share_of(mask.amount, torch.tensor(num_rows))) * num_columns
+    return int(share_of(mask.amount, torch.tensor(num_rows * num_columns)))
+
+
+def share_of(share: float, count: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
+    """How many of ``count`` places a share is, rounded half to even. Whoever counts hidden patches counts them here:
+    a count that differs by one from the mask's would pass a hidden patch to the encoder."""
+    return (share * count.double()).round().long()
 
 
 def choose(share: float, seeds_B: Int64[Tensor, "B"], flag_BN: Bool[Tensor, "B N"]) -> Bool[Tensor, "B N"]:
@@ -158,8 +164,7 @@ def _hide_share(share: float, seeds_B: Tensor, present_BN: Bool[Tensor, "B N"]) 
     # Differs from the authors' code: padding and parcels without signal take no part in the draw.
     noise_BN = draw(seeds_B, present_BN.shape[1]).masked_fill(~present_BN, torch.iinfo(torch.int64).max)
     rank_BN = noise_BN.argsort(dim=1, stable=True).argsort(dim=1)
-    num_hidden_B = (share * present_BN.sum(dim=1).double()).round().long()
-    return (rank_BN < num_hidden_B[:, None]) & present_BN
+    return (rank_BN < share_of(share, present_BN.sum(dim=1))[:, None]) & present_BN
 
 
 def _hide_future(num_patches: int, present_BRC: Bool[Tensor, "B R C"]) -> Bool[Tensor, "B R C"]:

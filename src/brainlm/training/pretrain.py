@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from brainlm.data.scaling import Scaler
 from brainlm.model.autoencoder import HiddenPrediction, MaskedAutoencoder
-from brainlm.model.masks import choose, hide, num_hidden, parse_masks
+from brainlm.model.masks import choose, hide, num_hidden, parse_masks, share_of
 from brainlm.training.batches import Batch
 from brainlm.training.config import TrainingConfig
 from brainlm.training.schedule import Stretches, warmup_cosine
@@ -86,7 +86,7 @@ class Pretraining(LightningModule):
         number = num_hidden(self.masks, *present_BRC.shape[1:]) if batch.complete else None
         if number is None:
             return HiddenPatches(hidden_BN, decoded_BN, None, None)
-        num_decoded = number if decode_share == 1 else round(decode_share * number)
+        num_decoded = int(share_of(decode_share, torch.tensor(number)))
         return HiddenPatches(hidden_BN, decoded_BN, hidden_BN.shape[1] - number, num_decoded)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
