@@ -139,6 +139,15 @@ def test_a_setting_that_refuses_its_values_says_so_without_a_traceback(speak):
     assert spoken.err.startswith("error: the fractions of the splits leave nothing to train on\n  expected:")
 
 
+@pytest.mark.parametrize("value", ['{"train": 0.8, "valid": 0.3}', "most", '{"validation": "x"}', "80,10,10"])
+def test_a_split_that_cannot_be_read_is_answered_with_fractions(speak, value):
+    for words in (("--split", value), (f"--split={value}",)):
+        spoken = speak("import", "tables", "out.store", *words)
+        assert spoken.status == 2
+        assert "sum to 1" in spoken.err
+        assert "Union" not in spoken.err
+
+
 def test_hyphens_are_as_good_as_underscores_and_never_complained_of(speak):
     spoken = speak("import", "--ignore-header", "--drop-columns", "time")
     assert spoken.status == 2
@@ -170,6 +179,8 @@ def test_words_are_tidied_for_the_parser():
         ("a b --drop_columns+ time", "a b --drop_columns+ time"),
         ("a b --drop_columns [time,x]", "a b --drop_columns [time,x]"),
         ("a-b c-d --split.hold-out x-y", "a-b c-d --split.hold_out x-y"),
+        ("a b --pattern -9999,n/a", "a b --pattern=-9999,n/a"),
+        ("a b --tr -2", "a b --tr=-2"),
     ):
         assert _tidied(words.split(), parser) == expected.split()
 

@@ -175,3 +175,42 @@ def test_whatever_the_table_a_subject_has_one_split(rows, seed, stratified):
     assert splits.index.equals(table.index)
     assert set(splits) <= {"train", "validation", "test"}
     assert (splits.groupby(table["subject"]).nunique() == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("0.8,0.15,0.05", SplitRule(0.15, 0.05)),
+        ("[0.5, 0.5, 0]", SplitRule(0.5, 0.0)),
+        ('{"train": 0.7, "val": 0.1, "test": 0.2, "seed": 3}', SplitRule(0.1, 0.2, 3)),
+        ('{"train": 0.75, "test": 0.25}', SplitRule(0.0, 0.25)),
+        ("{validation: 0.3}", SplitRule(0.3)),
+        ('{"stratify": "sex", "hold_out": {"site": ["YALE"]}}', SplitRule(stratify="sex", hold_out={"site": ["YALE"]})),
+    ],
+)
+def test_a_rule_is_read_from_shares_or_settings(text, rule):
+    assert SplitRule.parse(text) == rule
+    assert SplitRule.parse(rule.as_words()) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("80,10,10", "80"),
+        ("0.8,0.1", "0.8,0.1"),
+        ("0.8,0.1,0.2", "sum to 1.1"),
+        ("random", "random"),
+        ("{broken", "{broken"),
+        ('{"validation": "x"}', "'x' for validation"),
+        ('{"train": 0.8}', "sum to 0.8"),
+        ('{"fraction": 0.8}', "'fraction'"),
+        ('{"hold_out": {"site": "YALE"}}', "hold_out"),
+        ('{"seed": 1.5}', "seed"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_answered_with_fractions_that_sum_to_1(text, found):
+    with pytest.raises(ConfigError) as caught:
+        SplitRule.parse(text)
+    assert "sum to 1" in caught.value.expected
+    assert found in caught.value.found
+    assert "--split 0.8,0.1,0.1" in caught.value.remedy

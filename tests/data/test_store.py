@@ -133,6 +133,15 @@ def test_an_unknown_column_or_value_is_refused_with_the_nearest(recordings, make
         store.select(subject=["01", "99"])
 
 
+def test_a_split_that_nobody_fell_into_is_named_with_the_others_and_what_to_do(recordings, make_store):
+    store = make_store(recordings, splits={"01": "validation"})
+    with pytest.raises(DataError, match="no test people") as caught:
+        store.select(split="test")
+    assert "validation 1 people" in caught.value.found
+    assert "spelling" not in caught.value.remedy
+    assert "--split train or validation or all" in caught.value.remedy
+
+
 def test_a_selection_survives_the_way_to_another_process(recordings, make_store):
     chosen = make_store(recordings).take([5, 2])
     data = pickle.dumps(chosen)

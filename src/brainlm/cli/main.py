@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -191,16 +191,36 @@ def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
     kinds = {
         option: getattr(action, "_typehint", None) for action in parser._actions for option in action.option_strings
     }
+    words = _with_values(words, kinds)
     out: list[str] = []
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
-        if name.startswith("--") and name not in kinds:
-            name = "--" + name[2:].replace("-", "_")
         if kinds.get(name) == list[str] and not name.endswith("+") and not (value or following).startswith("["):
             name += "+"
-        out.append(name + equals + value if name.startswith("--") else word)
+        out.append(name + equals + value)
         if not equals and _stands_alone(kinds.get(name), following):
             out.append("true")
+    return out
+
+
+def _with_values(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
+    """The words with options in their own spelling, joined to a value that would not be read as one.
+
+    Such as ``--missing -9999,n/a``, which begins like an option, and ``--split 0.8,0.1,0.1``, which its settings parse.
+    """
+    out: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and name not in kinds:
+            name = "--" + name[2:].replace("-", "_")
+        parse = next((part.parse for part in get_args(kinds.get(name)) if hasattr(part, "parse")), None)
+        if name in kinds and not equals and rest and (parse or re.match(r"-[\d.]", rest[0])):
+            equals, value = "=", rest.pop(0)
+        if parse and equals and value not in ("null", "None") and not Path(value).is_file():
+            value = parse(value).as_words()
+        out.append(name + equals + value if name.startswith("--") else word)
     return out
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pandas as pd
@@ -17,6 +20,9 @@ import pandas as pd
 from brainlm.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
+
+OTHER_SPELLINGS = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train"}
+SHARE_TOLERANCE = 1e-6
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +70,37 @@ class SplitRule:
         }
 
     @classmethod
+    def parse(cls, text: str) -> SplitRule:
+        """The rule that ``text`` spells: shares such as ``0.8,0.1,0.1``, or the settings as JSON.
+
+        In JSON, ``train`` may be given beside ``validation`` and ``test``; the three then sum to 1.
+
+        Raises:
+            ConfigError: it is neither, or the shares do not sum to 1.
+        """
+        settings = _settings_of(text)
+        unknown = [name for name in settings if name not in ("train", *(item.name for item in fields(cls)))]
+        if unknown:
+            raise _unreadable(f"{text} ({', '.join(map(repr, unknown))} is no setting of a split)")
+        shares = {name: settings[name] for name in SPLITS if name in settings}
+        for name, share in shares.items():
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise _unreadable(f"{share!r} for {name}")
+        if "train" in shares:
+            rest = 1 - sum(shares.values())
+            missing = [name for name in ("validation", "test") if name not in shares]
+            settings |= dict.fromkeys(missing[:1], rest if len(missing) == 1 else 0.0)
+            if len(missing) == 2 or rest < -SHARE_TOLERANCE or (not missing and abs(rest) > SHARE_TOLERANCE):
+                raise _unreadable(f"shares that sum to {sum(shares.values()):g}: {text}")
+            del settings["train"]
+        _check_kinds(settings)
+        return cls(**settings)
+
+    def as_words(self) -> str:
+        """The rule as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> SplitRule:
         """The rule that ``describe`` described."""
         return cls(
@@ -72,6 +109,48 @@ class SplitRule:
             seed=description["seed"],
             hold_out=description["held_out"],
         )
+
+
+def _settings_of(text: str) -> dict[str, Any]:
+    """The settings in ``text``, in the spelling of ``SplitRule``, ``train`` added."""
+    with suppress(ValueError):
+        shares = [float(word) for word in text.strip("[]() ").split(",")]
+        if len(shares) == len(SPLITS) and all(map(math.isfinite, shares)):
+            return dict(zip(SPLITS, shares, strict=True))
+        raise _unreadable(text)
+    try:
+        content = json.loads(text)
+    except ValueError:
+        import yaml  # {validation: 0.2}, as in a configuration file
+
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError:
+            content = None
+    if not isinstance(content, dict):
+        raise _unreadable(text)
+    return {OTHER_SPELLINGS.get(str(name), str(name)): value for name, value in content.items()}
+
+
+def _check_kinds(settings: Mapping[str, Any]) -> None:
+    held_out = settings.get("hold_out") or {}
+    wrong = [name for name in ("group", "stratify") if not isinstance(settings.get(name), str | None)]
+    wrong += ["seed"] if type(settings.get("seed", 0)) is not int else []
+    is_mapping = isinstance(held_out, dict) and all(isinstance(values, list) for values in held_out.values())
+    wrong += [] if is_mapping else ["hold_out"]
+    if wrong:
+        raise _unreadable(f"{settings[wrong[0]]!r} for {wrong[0]}")
+
+
+def _unreadable(found: str) -> ConfigError:
+    return ConfigError(
+        "the split cannot be read",
+        expected="fractions of the people for train, validation and test that sum to 1, such as 0.8,0.1,0.1",
+        found=found,
+        remedy="for example --split 0.8,0.1,0.1, or --split.validation 0.1 --split.test 0.1; with further settings: "
+        '--split \'{"validation": 0.1, "test": 0.2, "seed": 0, "group": "family", "stratify": "sex", '
+        '"hold_out": {"site": ["YALE"]}}\'',
+    )
 
 
 def bare_subject(subject: str) -> str:

@@ -23,6 +23,7 @@ from brainlm.data.parcels import Parcels
 from brainlm.data.quality import QUALITY_COLUMNS
 from brainlm.data.recording import Recording
 from brainlm.data.shards import FIXED_COLUMNS, Shards, open_shard
+from brainlm.data.splits import SPLITS
 from brainlm.data.statistics import RecordingStatistics
 from brainlm.data.store_appender import StoreAppender, append
 from brainlm.data.store_writer import StoreWriter
@@ -166,10 +167,25 @@ class Store:
             values = [wanted] if isinstance(wanted, str) or np.ndim(wanted) == 0 else list(wanted)
             present = set(self._metadata[column].dropna())
             for value in values:
+                if value not in present and column == "split" and value in SPLITS:
+                    raise self._no_split(value)
                 if value not in present:
                     raise _unknown(f"no recording has {column} = {value}", str(value), sorted(map(str, present)))
             keep &= self._metadata[column].isin(values).to_numpy()
         return self.take(np.flatnonzero(keep))
+
+    def _no_split(self, split: str) -> DataError:
+        subjects = self._metadata.groupby("split")["subject"].nunique()
+        others = [name for name in SPLITS if name in subjects]
+        return DataError(
+            f"the store has no {split} people",
+            expected=f"recordings of the {split} split",
+            found=", ".join(f"{name} {subjects[name]}" for name in others) + f" people in {self.path}"
+            if others
+            else f"no recordings in {self.path}",
+            remedy=f"take others (--split {' or '.join([*others, 'all'])}), or import again with people for it, such "
+            "as --split 0.6,0.2,0.2: a split follows from a hash of each name, and may be empty where people are few",
+        )
 
     def take(self, indices: Sequence[int] | Int64[np.ndarray, "M"]) -> Store:
         """The recordings at these positions, in this order."""
