@@ -368,7 +368,7 @@ def test_cifti_files_that_are_not_over_time_are_errors(scan, atlas, tmp_path):
         read_cifti(dlabel_of(atlas), atlas)
 
 
-@pytest.mark.parametrize("step", [0.0, -1.0, 720.0, float("nan")])
+@pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])
 def test_repetition_times_that_are_none_are_left_to_others(scan, atlas, tmp_path, step):
     values, _, brain = content(scan)
     path = write(tmp_path / "b.dtseries.nii", values, cifti2.SeriesAxis(0, step, T), brain)

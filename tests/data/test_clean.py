@@ -309,7 +309,7 @@ def test_the_steps_are_told_in_their_order():
         ({"low_hz": -0.1}, "low_hz is not usable"),
         ({"high_hz": float("nan")}, "high_hz is not usable"),
         ({"max_scrub_fd_mm": float("inf")}, "max_scrub_fd_mm is not usable"),
-        ({"tr_s": 735.0}, "too large for a repetition time"),
+        ({"tr_s": 735.0}, "not usable as a repetition time"),
         ({"low_hz": 0.1, "high_hz": 0.01}, "nothing is left between the edges"),
         ({"low_hz": 0.1, "high_hz": 0.1}, "nothing is left between the edges"),
     ],

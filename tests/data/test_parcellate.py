@@ -382,6 +382,25 @@ def test_a_header_without_repetition_time_needs_another_source(atlas, data, writ
         parcellate(path, atlas, tr=0.0)
 
 
+@pytest.mark.parametrize(("tr", "meant"), [(0.002, "2"), (2000.0, "2")])
+def test_a_repetition_time_that_no_scanner_has_is_refused_from_header_sidecar_and_argument(
+    atlas, data, write, tr, meant
+):
+    path = write(data, tr=tr)
+    sidecar = path.with_name(f"{NAME}.json")
+    with pytest.raises(DataError, match="its header: the repetition time is not usable") as from_header:
+        parcellate(path, atlas)
+    sidecar.write_text(json.dumps({"RepetitionTime": tr}), encoding="utf-8")
+    with pytest.raises(DataError, match="not usable") as from_sidecar:
+        parcellate(path, atlas)
+    with pytest.raises(DataError, match="not usable") as from_argument:
+        parcellate(path, atlas, tr=tr)
+    for caught in (from_header, from_sidecar, from_argument):
+        assert f"give seconds: {meant}" in caught.value.remedy
+    sidecar.write_text(json.dumps({"RepetitionTime": 2.0}), encoding="utf-8")
+    assert parcellate(path, atlas).tr == 2.0  # a unit that the header names wrongly does not hide what is known
+
+
 def test_the_space_in_the_name_counts_unless_another_is_given(atlas, data, write):
     native = write(data, name="sub-01_space-T1w_bold")
     with pytest.raises(DataError, match="space-T1w in its name"):

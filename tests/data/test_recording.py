@@ -52,10 +52,12 @@ def test_a_recording_without_any_signal_is_refused():
         Recording(np.full((5, 3), np.nan, np.float32), 2.0, "01")
 
 
-@pytest.mark.parametrize("tr", [0.0, -2.0, float("nan"), float("inf")])
-def test_a_repetition_time_that_is_no_positive_number_is_refused_with_the_remedy(tr):
-    with pytest.raises(DataError, match="--tr"):
+@pytest.mark.parametrize("tr", [0.0, -2.0, 0.002, 2000.0, 735.0, float("nan"), float("inf")])
+def test_a_repetition_time_that_no_scanner_has_is_refused(tr):
+    with pytest.raises(DataError, match="sub-01: the repetition time is not usable") as caught:
         Recording(signal(), tr, "01")
+    assert caught.value.remedy
+    assert Recording(signal(), 0.025, "01").tr == 0.025  # the fastest there is
 
 
 def test_a_recording_needs_a_subject():

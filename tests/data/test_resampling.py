@@ -145,13 +145,13 @@ def test_everything_else_of_the_recording_is_kept(rng):
     assert old.tr == 2.0
 
 
-@pytest.mark.parametrize("tr", [0.0, -0.735, np.nan, np.inf])
+@pytest.mark.parametrize("tr", [0.0, -0.735, 735.0, np.nan, np.inf])
 def test_a_repetition_time_that_is_none_is_refused(rng, tr):
-    with pytest.raises(DataError, match="positive repetition time in seconds"):
+    with pytest.raises(DataError, match="repetition time is not usable"):
         resampled(recording_of(rng.normal(size=(30, 3)), 2.0), tr)
 
 
-@pytest.mark.parametrize(("num_timepoints", "tr"), [(30, 735.0), (2, 2.5), (1, 1.0)])
+@pytest.mark.parametrize(("num_timepoints", "tr"), [(5, 20.0), (2, 2.5), (1, 1.0)])
 def test_a_recording_of_which_nothing_would_be_left_is_refused(rng, num_timepoints, tr):
     with pytest.raises(DataError, match="at least 2 time points") as refused:
         resampled(recording_of(rng.normal(size=(num_timepoints, 3)), 2.0), tr)

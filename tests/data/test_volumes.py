@@ -158,7 +158,8 @@ def test_a_slope_of_zero_or_nan_is_no_scaling(tmp_path, data, slope, expected):
         (-2.0, "sec", None),
         (np.nan, "sec", None),
         (np.inf, "sec", None),
-        (2000.0, "sec", None),
+        (2000.0, "sec", 2000.0),  # said, and refused by whoever uses it
+        (2.0, "msec", 0.002),
         (2.0, "hz", None),
     ],
 )

@@ -18,7 +18,6 @@ from scipy.sparse import csr_array
 from brainlm.data.atlas import Atlas
 from brainlm.data.grayordinates import CiftiFile, matched, open_cifti, places_of
 from brainlm.data.parcellate import MIN_COVERAGE, ParcelSeries
-from brainlm.data.repetition import MAX_TR_S
 from brainlm.errors import DataError
 
 CHUNK_BYTES = 32 * 2**20  # of a scan in memory at a time, as float64
@@ -80,8 +79,8 @@ def _axes(file: CiftiFile) -> tuple[Any, Any]:
 
 
 def _tr_s(time: Any) -> float | None:
-    """The repetition time, None where it is not usable."""
-    return float(time.step) if 0 < time.step <= MAX_TR_S else None
+    """The repetition time, None where the header has none."""
+    return float(time.step) if 0 < time.step < np.inf else None
 
 
 def _columns(label_G: Int64[np.ndarray, "G"], atlas: Atlas) -> Int64[np.ndarray, "G"]:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from brainlm.data.repetition import MAX_TR_S
+from brainlm.data.repetition import MAX_TR_S, MIN_TR_S, is_plausible
 from brainlm.errors import ConfigError
 
 ConfoundPreset = Literal["none", "motion6", "motion24", "compcor", "ica-aroma"]
@@ -66,12 +66,12 @@ class Cleaning:
                 found=f"low_hz {self.low_hz:g}, high_hz {self.high_hz:g}",
                 remedy="exchange them, or leave one out",
             )
-        if self.tr_s > MAX_TR_S:
+        if self.tr_s and not is_plausible(self.tr_s):
             raise ConfigError(
-                "cleaning: tr_s is too large for a repetition time",
-                expected="seconds",
+                "cleaning: tr_s is not usable as a repetition time",
+                expected=f"seconds, {MIN_TR_S:g} to {MAX_TR_S:g}; 0 leaves it as it is",
                 found=f"{self.tr_s:g}",
-                remedy=f"give {self.tr_s / 1000:g}",
+                remedy="give seconds",
             )
 
     @property

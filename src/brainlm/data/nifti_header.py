@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from brainlm.data.grid import Grid
-from brainlm.data.repetition import MAX_TR_S
 from brainlm.errors import DataError
 
 HEADER_BYTES = {348: b"n+1", 540: b"n+2"}  # of NIfTI-1 and NIfTI-2, and what says that header and data are one file
@@ -33,8 +32,8 @@ ResultT = TypeVar("ResultT")
 class NiftiHeader:
     """What is needed of a header. ``value = slope * stored + intercept``.
 
-    ``space_code`` is the NIfTI code of what ``grid.affine`` leads to. ``tr_s`` is None where the header has no usable
-    repetition time: zero, NaN, negative, beyond a minute, no time at all, or 1 without a unit, as programs leave it
+    ``space_code`` is the NIfTI code of what ``grid.affine`` leads to. ``tr_s`` is None where the header has no
+    repetition time: zero, NaN, negative, infinite, no time at all, or 1 without a unit, as programs leave it
     that set nothing.
     """
 
@@ -212,4 +211,4 @@ def _repetition_time(header: Any) -> float | None:
         return None
     # Headers keep 32 bits: what was written as 0.735 is 0.735 again, not 0.7350000143.
     tr_s = float(np.format_float_positional(np.float32(stored), unique=True)) * SECONDS[unit] if stored > 0 else 0.0
-    return tr_s if 0 < tr_s <= MAX_TR_S else None
+    return tr_s if 0 < tr_s < np.inf else None

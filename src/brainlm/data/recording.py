@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from brainlm.data.repetition import seconds
 from brainlm.errors import DataError
 
 Phenotype = str | float | None
@@ -25,7 +26,7 @@ class Recording:
 
     Raises:
         DataError: ``bold`` is not a 2-D array, holds non-finite values in a parcel that has signal, has no parcel
-            with signal at all, or ``tr`` is not a positive number of seconds.
+            with signal at all, or ``tr`` is no repetition time of fMRI in seconds.
     """
 
     bold: Float32[np.ndarray, "T P"]
@@ -40,13 +41,7 @@ class Recording:
     phenotypes: Mapping[str, Phenotype] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.tr) and self.tr > 0):
-            raise DataError(
-                f"recording {self.name}: the repetition time is not usable",
-                expected="a positive number of seconds",
-                found=repr(self.tr),
-                remedy="give it with --tr, in a `tr` column of the participants table, or in a JSON sidecar",
-            )
+        seconds(self.tr, f"recording {self.name}")
         if not self.subject:
             raise DataError(f"recording from {self.source or 'an array'} has no subject", remedy="name the subject")
         finite_TP = np.isfinite(self.bold)

@@ -11,25 +11,33 @@ from collections.abc import Mapping
 from brainlm.errors import DataError
 
 SAME_TR_S = 1e-3  # two sources that round the same repetition time differently agree within a millisecond
-MAX_TR_S = 60.0  # no scanner is this slow: a larger number is in milliseconds
+# The fastest whole-brain fMRI takes a volume in 25 ms (echo-shifted inverse imaging: Chang et al. 2013, NeuroImage);
+# sparse sampling, the slowest, takes 12 s and more (Perrachione & Ghosh 2013, Frontiers in Neuroscience).
+MIN_TR_S, MAX_TR_S = 0.02, 30.0
+
+
+def is_plausible(tr_s: float) -> bool:
+    """Whether fMRI is acquired with this repetition time; False also for NaN."""
+    return MIN_TR_S <= tr_s <= MAX_TR_S
 
 
 def seconds(value: object, source: str) -> float:
     """``value`` as a repetition time in seconds.
 
     Raises:
-        DataError: not a positive number, or so large that it must be milliseconds.
+        DataError: no number, or none that fMRI is acquired with, such as milliseconds, or seconds called milliseconds.
     """
     try:
         tr = float(str(value))
     except ValueError:
         tr = math.nan
-    if not 0 < tr <= MAX_TR_S:
+    if not is_plausible(tr):
+        meant = next((guess for guess in (tr / 1000, tr * 1000) if is_plausible(guess)), None)
         raise DataError(
             f"{source}: the repetition time is not usable",
-            expected="a positive number of seconds",
+            expected=f"seconds, {MIN_TR_S:g} to {MAX_TR_S:g}",
             found=repr(value),
-            remedy=f"give seconds: {tr / 1000:g}" if tr > MAX_TR_S and math.isfinite(tr) else "correct it",
+            remedy=f"give seconds: {meant:g}, if the unit is wrong by 1000" if meant else "correct it",
         )
     return tr
 
@@ -37,9 +45,16 @@ def seconds(value: object, source: str) -> float:
 def agreed_tr(origin: str, sources: Mapping[str, float], *, expected: str) -> float:
     """The one repetition time (s) that all ``sources`` give, by where it was found.
 
+    A header's that no fMRI is acquired with does not count beside another source: programs leave headers so.
+
     Raises:
-        DataError: there is none, or two of them contradict each other. It is never guessed.
+        DataError: there is none, none is plausible, or two of them contradict each other. It is never guessed.
     """
+    implausible = {name: value for name, value in sources.items() if not is_plausible(value)}
+    sources = {name: value for name, value in sources.items() if name not in implausible}
+    if implausible and not sources:
+        name, value = next(iter(implausible.items()))
+        seconds(value, f"{origin}: {name}")
     if not sources:
         raise DataError(
             f"{origin}: the repetition time is unknown",

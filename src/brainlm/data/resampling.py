@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64
 from scipy.sparse import csr_array
 
 from brainlm.data.recording import Recording
+from brainlm.data.repetition import seconds
 from brainlm.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -50,15 +51,9 @@ def resampled(recording: Recording, tr: float) -> Recording:
         tr: new repetition time in seconds.
 
     Raises:
-        DataError: ``tr`` is not a positive number, or fewer than 2 time points would be left.
+        DataError: ``tr`` is no repetition time of fMRI, or fewer than 2 time points would be left.
     """
-    if not (math.isfinite(tr) and tr > 0):
-        raise DataError(
-            f"recording {recording.name} cannot be resampled",
-            expected="a positive repetition time in seconds",
-            found=repr(tr),
-            remedy="give the repetition time in seconds, such as 0.735",
-        )
+    seconds(tr, f"recording {recording.name} cannot be resampled")
     if math.isclose(tr, recording.tr, rel_tol=SAME_TR):
         return recording
     ratio = tr / recording.tr
