@@ -205,7 +205,7 @@ def test_interrupted_between_store_and_clearing_up_the_store_stands(run, expecte
         within.setattr(parcellating, "_remove", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "a.store")
-    (tmp_path / "a.store" / atomic.OWNER_FILE).write_text("{}")  # the last thing that publishing removes
+    (tmp_path / "a.store" / atomic.LOCK_FILE).write_text("{}")  # the last thing that publishing removes
     processed.clear()
     summary = run(tmp_path / "a.store")
     assert (summary.num_recordings, len(summary.failures)) == (7, 1)

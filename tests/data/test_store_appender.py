@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(grown, recordings, files_of, mon
 def test_two_processes_do_not_append_at_the_same_time(grown, make_recording):
     with StoreAppender(grown.path) as first:
         first.add(make_recording("90"), split="train")
-        with pytest.raises(DataError, match="another process is writing here"):
+        with pytest.raises(DataError, match="another process is writing"):
             append(grown.path, [make_recording("91")])
     assert len(Store.open(grown.path)) == 6
 

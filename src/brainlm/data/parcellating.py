@@ -215,7 +215,7 @@ def _finished_before(ledger: Path, out: Path) -> ImportSummary | None:
         if not is_published(kept, out):
             return None
         # What the interrupted call would have cleared up, too.
-        (out / atomic.OWNER_FILE).unlink(missing_ok=True)
+        (out / atomic.LOCK_FILE).unlink(missing_ok=True)
         atomic.recover(out)
         _remove(ledger)
     summary = summary_of(out)

@@ -6,7 +6,6 @@ killed at any point leaves the store readable, with the new recordings or withou
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,11 +49,11 @@ class StoreAppender:
     def __enter__(self) -> StoreAppender:
         Manifest.read(self.path)  # before anything is created there
         with atomic.disk_errors(self.path):
-            atomic.claim(self._folder)
+            self._claimed = atomic.claim(self._folder)
         try:
             self._look_at_the_store()
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            atomic.abandon(self._claimed)
             raise
         return self
 
@@ -116,7 +115,7 @@ class StoreAppender:
                     self._commit()
         finally:
             self._shards.abandon()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            atomic.abandon(self._claimed)
 
     def _commit(self) -> None:
         new = self._shards.finish()

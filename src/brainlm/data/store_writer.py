@@ -98,12 +98,12 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         with atomic.disk_errors(self.path):
             self._check_path()
-            atomic.claim(self._folder)
+            self._claimed = atomic.claim(self._folder)
             try:
                 atomic.recover(self.path)
                 self._check_path()
             except BaseException:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                atomic.abandon(self._claimed)
                 raise
         return self
 
@@ -148,7 +148,7 @@ class StoreWriter:
                     self._finish()
         finally:
             self._shards.abandon()
-            shutil.rmtree(self._folder, ignore_errors=True)  # it has another name by now if all went well
+            atomic.abandon(self._claimed)
 
     def _finish(self) -> None:
         if self._shards.num_rows == 0:
@@ -167,7 +167,7 @@ class StoreWriter:
         (self._folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         if self._before_publishing is not None:
             self._before_publishing(manifest)
-        atomic.publish(self._folder, self.path)
+        atomic.publish(self._claimed, self.path)
 
     def _with_coverage(self, parcels: Parcels) -> Parcels:
         """The table with the mean coverage of each parcel over the recordings, where it is known."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from brainlm.atomic import disk_errors, replacing, sync
+from brainlm.atomic import replacing, replacing_at
 from brainlm.errors import BrainLMError, CheckpointError, ConfigError
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.config import ModelConfig
@@ -34,8 +33,6 @@ WEIGHTS_FILE = "model.safetensors"
 def write_network(folder: str | Path, network: MaskedAutoencoder) -> None:
     """Write ``network`` into ``folder``; each file is whole or absent."""
     folder = Path(folder)
-    with disk_errors(folder, kind=CheckpointError):
-        folder.mkdir(parents=True, exist_ok=True)
     content = {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
@@ -53,21 +50,18 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         CheckpointError: the disk is full or the place cannot be written; what was there before is untouched.
     """
-    with disk_errors(path, kind=CheckpointError), replacing(path) as file:
+    with replacing(path, kind=CheckpointError) as file:
         file.write(content)
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """``write_whole`` for tensors, straight from memory: as bytes they would be there three times (650M: 8 GB)."""
-    with disk_errors(path, kind=CheckpointError), replacing(path) as file:
-        mode = os.fstat(file.fileno()).st_mode
+    with replacing_at(path, kind=CheckpointError) as beside:
         try:
-            save_file(tensors, file.name)  # in a file of its own, readable by its owner alone, that takes this name
+            save_file(tensors, beside)
         except SafetensorError as error:
             code = re.search(r"os error (\d+)", str(error))
             raise OSError(int(code[1]) if code else 0, str(error)) from error
-        Path(file.name).chmod(mode)
-        sync(Path(file.name))
 
 
 def read_network(folder: str | Path) -> MaskedAutoencoder:
