@@ -1,18 +1,22 @@
 """A checkpoint folder is enough on its own; what is missing or does not belong is named."""
 
+import copy
 import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from brainlm.data.parcels import Parcels
-from brainlm.errors import AtlasError, CheckpointError
+from brainlm.errors import AtlasError, BrainLMError, CheckpointError
+from brainlm.files import CHECKSUM, sealed
 from brainlm.inference import download
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.folder import (
@@ -25,7 +29,9 @@ from brainlm.inference.folder import (
     locate,
     read_checkpoint,
     write_checkpoint,
+    write_provenance,
 )
+from brainlm.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 
 
 @pytest.fixture
@@ -108,8 +114,72 @@ def test_a_scaler_of_other_parcels_is_told_apart(folder):
         read_checkpoint(folder)
 
 
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_is_noticed_or_says_nothing(folder, name):
+    whole = read_checkpoint(folder)
+    path, silent = folder / name, 0
+    size = path.stat().st_size
+    for position in range(1, size, max(1, size // 40)):
+        flip(path, position)
+        try:
+            found = read_checkpoint(folder)
+        except BrainLMError as error:
+            assert str(folder) in str(error)  # noqa: PT017
+        else:
+            silent += 1
+            assert all(torch.equal(*pair) for pair in zip(*map(tensors_of, (found, whole)), strict=True))
+            assert found.network.config == whole.network.config
+        flip(path, position)
+    assert silent < 8
+
+
+def tensors_of(checkpoint):
+    return [*checkpoint.network.state_dict().values(), *checkpoint.scaler.to_tensors().values()]
+
+
+def test_heads_that_no_tensor_shows_are_compared(folder):
+    text = (folder / CONFIG_FILE).read_text()
+    for heads in (1, 2, 4, 8):
+        (folder / CONFIG_FILE).write_text(re.sub(r'"encoder_heads": \d+', f'"encoder_heads": {heads}', text))
+        if json.loads(text)["model"]["encoder_heads"] == heads:
+            read_checkpoint(folder)
+        else:
+            with pytest.raises(CheckpointError, match="do not belong together"):
+                read_checkpoint(folder)
+
+
+def test_weights_of_another_run_with_the_same_shapes_are_told_apart(model, folder, tmp_path):
+    other = copy.deepcopy(model)
+    other.provenance = {**model.provenance, "training": {"seed": 99}}
+    other.save_pretrained(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / WEIGHTS_FILE, folder / WEIGHTS_FILE)
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        read_checkpoint(folder)
+
+
+def test_a_checkpoint_without_a_checksum_opens(folder):
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    provenance = json.loads((folder / PROVENANCE_FILE).read_text())
+    del provenance[CHECKSUM]
+    (folder / PROVENANCE_FILE).write_text(json.dumps({**provenance, "step": 3}))
+    assert read_checkpoint(folder).provenance["step"] == 3
+
+
+def test_a_run_killed_between_two_files_of_a_checkpoint_opens(folder, model):
+    write_provenance(folder, {**model.provenance, "step": 400, "date": "later", "metrics": {"val_r2": 0.5}})
+    assert read_checkpoint(folder).provenance["step"] == 400
+
+
 def test_provenance_is_readable_json(folder):
-    assert json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8")) == {"data": {"atlas": "synthetic"}}
+    content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    assert content == sealed({"data": {"atlas": "synthetic"}})
 
 
 def test_on_a_full_disk_the_checkpoint_that_was_there_stays(folder, make_model, monkeypatch):

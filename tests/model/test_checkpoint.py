@@ -159,6 +159,27 @@ def test_a_config_with_other_sizes_than_the_weights_is_refused(folder):
         read_network(folder)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder_depth": 10**9},
+        {"decoder_depth": 3},
+        {"encoder_width": 3_200_000_000},
+        {"encoder_mlp": 10**12},
+        {"timepoints_per_patch": 10**12, "num_timepoints": 10**12},
+        {"num_timepoints": 10**12, "temporal_positions": "sinusoidal"},
+        {"encoder_width": 16.5},
+        {"encoder_mlp": 24.0},
+    ],
+    ids=repr,
+)
+def test_settings_that_the_weights_cannot_have_are_refused_at_once(folder, changes):
+    change_tensors(folder)  # as an older program wrote them: without a checksum
+    change_settings(folder, **changes)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        read_network(folder)
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_name(folder):
     change_settings(folder, encoder_widht=16)
     with pytest.raises(
@@ -198,6 +219,7 @@ def test_newer_formats_and_other_models_are_refused(folder, changes, message):
         "{",
         "[]",
         "null",
+        "[" * 200_000,
         '{"model_type": "brainlm"}',
         '{"model_type": "brainlm", "format_version": "new", "num_parcels": 3, "model": {}}',
         '{"model_type": "brainlm", "format_version": 1, "num_parcels": 3, "model": []}',
@@ -205,7 +227,7 @@ def test_newer_formats_and_other_models_are_refused(folder, changes, message):
 )
 def test_a_config_that_is_none_is_refused(folder, text):
     (folder / CONFIG_FILE).write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json is not a brainlm config"):
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
         read_network(folder)
 
 
@@ -243,7 +265,7 @@ def test_on_a_full_disk_what_was_there_stays_and_nothing_is_left_over(folder, ma
 def test_what_the_disk_refuses_inside_safetensors_is_told_in_the_same_words(folder, make_network, monkeypatch):
     before = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
 
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint, "save_file", full)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
 
+from brainlm.atomic import write_text
 from brainlm.errors import AtlasError
+from brainlm.files import damaged, read_csv
 
 REQUIRED_COLUMNS = ("label", "name")
 COORDINATES = ("x", "y", "z")
@@ -49,6 +52,15 @@ class Parcels:
                 found=f"{labels.dtype}, {int(labels.duplicated().sum())} repeated",
                 remedy="give each parcel the integer it has in the label image",
             )
+        for name in (name for name in COORDINATES if name in self.table):
+            if not pd.api.types.is_numeric_dtype(self.table[name]) and not self.table[name].isna().all():
+                wrong = pd.to_numeric(self.table[name], errors="coerce").isna() & self.table[name].notna()
+                raise AtlasError(
+                    f"the column {name} of the parcels table is not made of numbers",
+                    expected="coordinates in MNI mm, n/a where unknown",
+                    found=f"{self.table.loc[wrong, name].iloc[0]!r}, parcel {self.table.loc[wrong, 'name'].iloc[0]}",
+                    remedy="correct it",
+                )
 
     @classmethod
     def read(cls, path: str | Path) -> Parcels:
@@ -56,17 +68,15 @@ class Parcels:
         path = Path(path)
         if not path.is_file():
             raise AtlasError(f"no parcels table at {path}", remedy="give the path of a parcels.tsv with --parcels")
-        return cls(
-            pd.read_csv(
-                path,
-                sep="\t",
-                dtype={"name": str},
-                encoding="utf-8-sig",
-                # A parcel may be called "NA" or "None"; only what we write for missing values is missing.
-                keep_default_na=False,
-                na_values=["n/a", ""],
-            )
-        )
+        remedy = "restore the file, or write it anew: label, name, x, y, z and any network columns, tab separated"
+        what: dict[str, Any] = {"what": "a parcels table in UTF-8, tab separated", "remedy": remedy, "kind": AtlasError}
+        # A parcel may be called "NA" or "None"; only what we write for missing values is missing.
+        table = read_csv(path, **what, sep="\t", dtype={"name": str}, keep_default_na=False, na_values=["n/a", ""])
+        with damaged(path, **what):
+            try:
+                return cls(table)
+            except AtlasError as error:
+                raise ValueError(f"{error.problem} ({error.found})") from error
 
     @classmethod
     def unnamed(cls, num_parcels: int) -> Parcels:
@@ -76,7 +86,7 @@ class Parcels:
 
     def write(self, path: str | Path) -> None:
         """Write the table to ``path``, tab separated."""
-        Path(path).write_text(self.to_tsv(), encoding="utf-8")
+        write_text(Path(path), self.to_tsv())
 
     def to_tsv(self) -> str:
         """The table as tab-separated text; missing values are ``n/a``."""

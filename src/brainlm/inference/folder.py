@@ -12,15 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from safetensors.torch import save
 
 from brainlm.atomic import disk_errors
 from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import Scaler
 from brainlm.errors import BrainLMError, CheckpointError
+from brainlm.files import key_of, read_json, sha256_of, write_json
 from brainlm.model.autoencoder import MaskedAutoencoder
-from brainlm.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_network, read_tensors, write_network, write_whole
+from brainlm.model.checkpoint import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_belongs,
+    read_metadata,
+    read_network,
+    read_tensors,
+    write_network,
+    write_whole,
+)
 
 SCALER_FILE = "scaler.safetensors"
 PARCELS_FILE = "parcels.tsv"
@@ -52,8 +61,18 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     write_scaler(folder, checkpoint.scaler)
     write_provenance(folder, checkpoint.provenance)
     if checkpoint.evaluation is not None:
-        _write_json(folder / EVALUATION_FILE, checkpoint.evaluation)
-    write_network(folder, checkpoint.network)
+        write_json(folder / EVALUATION_FILE, checkpoint.evaluation, kind=CheckpointError)
+    write_network(folder, checkpoint.network, beside=_sha256_beside(folder, checkpoint.provenance))
+
+
+def _sha256_beside(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Of what belongs to the weights and stays as it is while a run goes on: parcels, scaler, what was trained how on
+    which data. A run that is killed between two files of a checkpoint must open.
+    """
+    data = provenance.get("data", {})
+    parts = {name: provenance.get(name) for name in ("model", "training", "finetuned")}
+    record = json.dumps({**parts, "fingerprint": data.get("fingerprint")}, sort_keys=True)
+    return key_of(sha256_of(folder / PARCELS_FILE), sha256_of(folder / SCALER_FILE), record)
 
 
 def write_scaler(folder: Path, scaler: Scaler) -> None:
@@ -63,11 +82,7 @@ def write_scaler(folder: Path, scaler: Scaler) -> None:
 
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write where a checkpoint comes from, as JSON."""
-    _write_json(folder / PROVENANCE_FILE, provenance)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_json(folder / PROVENANCE_FILE, provenance, kind=CheckpointError)
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:
@@ -90,6 +105,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
                 found=str(number),
                 remedy="keep the files of one checkpoint together",
             )
+    check_belongs(folder, network, beside=_sha256_beside(folder, provenance))
     return Checkpoint(network, scaler, parcels, provenance, evaluation)
 
 
@@ -101,18 +117,13 @@ def read_scaler(folder: Path) -> Scaler:
     """
     tensors = read_tensors(folder / SCALER_FILE)
     try:
-        return Scaler.from_tensors(tensors, _metadata(folder / SCALER_FILE))
+        return Scaler.from_tensors(tensors, read_metadata(folder / SCALER_FILE))
     except (KeyError, ValueError, BrainLMError) as error:
         raise CheckpointError(
             f"{folder / SCALER_FILE} is not a scaler",
             found=str(error),
             remedy="restore the checkpoint as it was written",
         ) from error
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
 
 
 def _read_parcels(folder: Path) -> Parcels:
@@ -131,10 +142,11 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the record is missing or damaged.
     """
-    return _read_json(
+    return read_json(
         folder / PROVENANCE_FILE,
         what="the record of where the model comes from",
         remedy="copy the whole checkpoint folder",
+        kind=CheckpointError,
     )
 
 
@@ -147,19 +159,8 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     path = folder / EVALUATION_FILE
     if not path.exists():
         return None
-    return _read_json(path, what="the scores of the model", remedy="remove it, or run `brainlm evaluate` again")
-
-
-def _read_json(path: Path, *, what: str, remedy: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError(f"a {type(content).__name__} instead of an object")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read", expected=what, found=f"{type(error).__name__}: {error}", remedy=remedy
-        ) from error
-    return content
+    remedy = "remove it, or run `brainlm evaluate` again"
+    return read_json(path, what="the scores of the model", remedy=remedy, kind=CheckpointError)
 
 
 def locate(path_or_id: str | Path, *, subfolder: str | None = None) -> Path:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
-from torch import Tensor
 
 from brainlm.inference.brainlm import BrainLM
+from brainlm.model.checkpoint import tensor_lines
 
 
 def weights_sha256(model: BrainLM) -> str:
@@ -26,14 +23,7 @@ def weights_sha256(model: BrainLM) -> str:
     """
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     scaler = json.dumps(model.scaler.to_metadata(), sort_keys=True)
-    parts = [(f"network.{name}", tensor) for name, tensor in sorted(model.network.state_dict().items())]
-    parts += [(f"scaler.{name}", tensor) for name, tensor in sorted(model.scaler.to_tensors().items())]
-    with ThreadPoolExecutor() as pool:  # the 650M are 2.6 GB; hashing lets go of the interpreter
-        lines = ["brainlm", config, scaler, *pool.map(_line, *zip(*parts, strict=True))]
+    tensors = {f"network.{name}": tensor for name, tensor in model.network.state_dict().items()}
+    tensors |= {f"scaler.{name}": tensor for name, tensor in model.scaler.to_tensors().items()}
+    lines = ["brainlm", config, scaler, *tensor_lines(tensors)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _line(name: str, tensor: Tensor) -> str:
-    """Name, type, shape and hash of the content of a tensor, which on the CPU is not copied."""
-    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-    return f"{name} {tensor.dtype} {tuple(tensor.shape)} {hashlib.sha256(content).hexdigest()}"

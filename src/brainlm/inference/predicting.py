@@ -19,10 +19,11 @@ from safetensors.torch import save
 from brainlm.data.shards import KEY_COLUMNS
 from brainlm.data.store import Store
 from brainlm.errors import CheckpointError, ConfigError
+from brainlm.files import damaged, read_json, sha256_of, write_json
 from brainlm.inference.batching import scaled_windows
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.checks import amplitudes, check_tr, warn_of_amplitude
-from brainlm.inference.folder import _read_json, _write_json, locate
+from brainlm.inference.folder import locate
 from brainlm.model.checkpoint import read_tensors, write_whole
 from brainlm.model.head import Head, Predictor, TargetKind, TargetUnits
 from brainlm.model.head_config import HeadConfig
@@ -62,7 +63,9 @@ def write_finetuned(folder: str | Path, model: BrainLM, finetuned: FinetunedHead
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
     write_whole(folder / HEAD_FILE, save(tensors))
     settings = {"target": dataclasses.asdict(units), "head": dataclasses.asdict(head.config)}
-    _write_json(folder / HEAD_SETTINGS_FILE, {"format_version": FORMAT_VERSION, **settings, "facts": dict(facts)})
+    content = {"format_version": FORMAT_VERSION, **settings, "facts": dict(facts)}
+    content["weights_sha256"] = sha256_of(folder / HEAD_FILE)
+    write_json(folder / HEAD_SETTINGS_FILE, content, kind=CheckpointError)
 
 
 def read_head(folder: str | Path, *, width: int) -> FinetunedHead:
@@ -75,7 +78,15 @@ def read_head(folder: str | Path, *, width: int) -> FinetunedHead:
     Raises:
         CheckpointError: there is none, it is damaged, or it does not belong to the encoder.
     """
-    units, config = _settings(Path(folder))
+    units, config, written = _settings(Path(folder))
+    found = sha256_of(Path(folder) / HEAD_FILE) if (Path(folder) / HEAD_FILE).is_file() else None
+    if written is not None and found is not None and written != found:
+        raise CheckpointError(
+            f"{Path(folder) / HEAD_FILE} is not the head that {HEAD_SETTINGS_FILE} describes, or was changed since",
+            expected=f"SHA-256 {written}",
+            found=f"SHA-256 {found}",
+            remedy="copy the whole checkpoint folder again from where it came from; nothing was loaded",
+        )
     with torch.random.fork_rng(devices=[]):  # the numbers it starts from are replaced
         head = Head(config, width=width, num_outputs=units.num_outputs)
     tensors, wanted = read_tensors(Path(folder) / HEAD_FILE), head.state_dict()
@@ -101,7 +112,7 @@ def target_of(folder: str | Path) -> TargetUnits:
     return _settings(Path(folder))[0]
 
 
-def _settings(folder: Path) -> tuple[TargetUnits, HeadConfig]:
+def _settings(folder: Path) -> tuple[TargetUnits, HeadConfig, str | None]:
     path = folder / HEAD_SETTINGS_FILE
     if not path.is_file():
         raise CheckpointError(
@@ -110,22 +121,20 @@ def _settings(folder: Path) -> tuple[TargetUnits, HeadConfig]:
             found="a model that was not fine-tuned",
             remedy="give the folder of a fine-tuned model; `brainlm finetune RUN STORE --target COLUMN` makes one",
         )
-    content = _read_json(path, what="a head's target and settings", remedy="copy the whole checkpoint folder")
-    try:
-        if int(content["format_version"]) > FORMAT_VERSION:
+    remedy = "copy the whole checkpoint folder, or use a newer brainlm"
+    what: dict[str, Any] = {"what": f"format_version {FORMAT_VERSION}, target and head", "remedy": remedy}
+    content = read_json(path, **what, kind=CheckpointError, needs={"format_version": int, "target": dict, "head": dict})
+    with damaged(path, **what, kind=CheckpointError):
+        if content["format_version"] > FORMAT_VERSION:
             raise ValueError(f"format_version {content['format_version']}, written by a newer brainlm")
         units = TargetUnits(**{**content["target"], "classes": tuple(content["target"]["classes"])})
-        config = HeadConfig(**content["head"])
+        try:
+            config = HeadConfig(**content["head"])
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         if units.kind not in get_args(TargetKind):
             raise ValueError(f"{units.kind!r}, not one of {', '.join(get_args(TargetKind))}")
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise CheckpointError(
-            f"{path} does not describe a head",
-            expected=f"format_version {FORMAT_VERSION}, target and head",
-            found=f"{type(error).__name__}: {error}",
-            remedy="copy the whole checkpoint folder, or use a newer brainlm",
-        ) from error
-    return units, config
+    return units, config, content.get("weights_sha256")
 
 
 def check_recordings(model: BrainLM, store: Store) -> None:
