@@ -118,6 +118,84 @@ def test_tables_that_are_no_signals_are_passed_over_and_said(study, tmp_path, pa
     assert any("4 files hold no parcel signals" in note and "README.txt" in note for note in summary.notes)
 
 
+def write_xcpd(folder: Path, parcels: Parcels, *, atlas: str = "mine") -> np.ndarray:
+    """One run of XCP-D's output: time series, ALFF, coverage and connectivity; and the series."""
+    bold = np.random.default_rng(5).normal(size=(60, NUM_PARCELS))
+    frame = pd.DataFrame(bold, columns=parcels.table["name"])
+    folder.mkdir(parents=True, exist_ok=True)
+    start = f"sub-01_task-rest_space-MNI152NLin6Asym_seg-{atlas}_stat-"
+    for name, table in (("mean_timeseries", frame), ("alff_bold", frame[:1]), ("coverage_bold", frame[:1])):
+        table.to_csv(folder / f"{start}{name}.tsv", sep="\t", index=False)
+    frame.corr().to_csv(folder / f"{start}pearsoncorrelation_relmat.tsv", sep="\t", index_label="Node")
+    return bold.astype(np.float32)
+
+
+def test_of_the_tables_of_an_xcpd_folder_the_time_series_is_stored(tmp_path, parcels):
+    expected = write_xcpd(tmp_path / "xcpd" / "sub-01" / "func", parcels)
+    summary = import_recordings([tmp_path / "xcpd"], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert (summary.num_recordings, summary.failures) == (1, ())
+    np.testing.assert_array_equal(Store.open(summary.store).bold(0), expected)
+    (note,) = [note for note in summary.notes if "no parcel signals" in note]
+    assert note.startswith("3 files")
+    assert all(kind in note for kind in ("1 connectivity matrices", "1 ALFF", "1 coverage tables"))
+
+
+@pytest.mark.parametrize("other", ["4S20Parcels", "Aal"])
+def test_of_two_atlases_of_one_run_the_one_that_fits_is_stored(tmp_path, parcels, other):
+    func = tmp_path / "xcpd" / "sub-01" / "func"
+    expected = write_xcpd(func, parcels)
+    noise = np.random.default_rng(1).normal(size=(60, 20))
+    names = [f"N{number}" for number in range(20)]
+    path = func / f"sub-01_task-rest_space-MNI152NLin6Asym_seg-{other}_stat-mean_timeseries.tsv"
+    pd.DataFrame(noise, columns=names).to_csv(path, sep="\t", index=False)
+    summary = import_recordings([tmp_path / "xcpd"], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert (summary.num_recordings, summary.failures) == (1, ())
+    np.testing.assert_array_equal(Store.open(summary.store).bold(0), expected)
+    assert any("60 rows x 20 columns" in note and path.name in note for note in summary.notes)
+
+
+def test_of_two_tables_that_fit_the_one_that_names_the_atlas_is_stored_and_the_other_is_listed(tmp_path, parcels):
+    func = tmp_path / "xcpd"
+    first = write_xcpd(func, parcels, atlas="another")
+    pd.DataFrame(first[:, ::-1], columns=parcels.table["name"]).to_csv(
+        func / "sub-01_task-rest_seg-toy_stat-mean_timeseries.tsv", sep="\t", index=False
+    )
+    summary = import_recordings([func], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert "seg-toy" in Store.open(summary.store).metadata["source"][0]
+    assert "is there twice" in summary.failures[0].reason
+
+
+def test_a_table_that_cannot_be_read_does_not_take_the_place_of_one_that_can(study, tmp_path, parcels):
+    (study / "sub-03" / "sub-03_task-rest_run-1_desc-a_ts.tsv").write_text("")
+    (study / "sub-03" / "sub-03_task-rest_run-1_desc-z_ts.tsv").write_text("")
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert summary.num_recordings == 20
+    assert [failure.reason.split(" (")[0] for failure in summary.failures] == ["is empty"] * 2
+
+
+def test_entities_that_tell_acquisitions_apart_do_so_as_for_images(tmp_path, parcels):
+    names = ["dir-AP", "dir-PA", "acq-mb2", "acq-mb4_dir-AP_run-2", "ce-x"]
+    for name in names:
+        write(tmp_path / "in" / f"sub-01_task-rest_{name}_ts.tsv")
+    summary = import_recordings([tmp_path / "in"], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert (summary.num_recordings, summary.failures) == (5, ())
+    runs = set(Store.open(summary.store).metadata["run"])
+    assert runs == {"dirAP", "dirPA", "acqmb2", "acqmb4dirAP2", "cex"}
+
+
+def test_single_echoes_are_named_as_what_they_are(tmp_path, parcels):
+    for subject, echoes in (("01", ("_echo-1", "_echo-2", "")), ("02", ("_echo-1", "_echo-2"))):
+        for echo in echoes:
+            write(tmp_path / "in" / f"sub-{subject}_task-rest{echo}_ts.tsv")
+    summary = import_recordings([tmp_path / "in"], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert summary.num_recordings == 1
+    (failure,) = summary.failures
+    assert "sub-02" in failure.source
+    assert "a single echo (echo-1), a single echo (echo-2)" in failure.reason
+    assert "combine" in failure.remedy
+    assert any("2 single echoes or phases" in note for note in summary.notes)
+
+
 # Bad inputs: each is listed with path, reason and remedy; the others are stored -------------------------------------
 
 
@@ -164,6 +242,53 @@ def test_a_bad_input_is_listed_and_the_others_are_stored(study, tmp_path, parcel
     store = Store.open(summary.store, verify=True)
     assert len(store) == 19
     assert store.manifest.exclusions[0]["source"] == str(path)
+
+
+def as_broken_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/x/y/MD5E-s100.tsv")
+
+
+def as_pointer(path: Path) -> None:
+    path.write_text("/annex/objects/MD5E-s100--0123456789abcdef.tsv\n")
+
+
+def as_lfs_pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 3\n")
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+NOT_THERE = {
+    "link to nothing": (as_broken_link, "is a link to nothing", "datalad get"),
+    "pointer of git-annex": (as_pointer, "a pointer of git-annex", "datalad get"),
+    "pointer of Git LFS": (as_lfs_pointer, "a pointer of Git LFS", "git lfs pull"),
+    "folder": (as_folder, "is a folder", "rename it"),
+}
+
+
+@pytest.mark.parametrize("by_pattern", [False, True])
+@pytest.mark.parametrize("kind", NOT_THERE)
+def test_what_matches_and_is_no_readable_file_is_named_with_its_remedy(study, tmp_path, parcels, kind, by_pattern):
+    spoil, reason, remedy = NOT_THERE[kind]
+    path = study / "sub-03" / "sub-03_task-rest_run-1_ts.tsv"
+    spoil(path)
+    given = study / "sub-*" / "*_ts.tsv" if by_pattern else study
+    summary = import_recordings([given], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert summary.num_recordings == 19
+    (failure,) = summary.failures
+    assert failure.source == str(path)
+    assert reason in failure.reason
+    assert remedy in failure.remedy
+
+
+def test_folders_that_a_pattern_matches_are_searched(study, tmp_path, parcels):
+    given = study / "sub-0[12]"
+    summary = import_recordings([given], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)
+    assert summary.num_recordings == 4
 
 
 def test_constant_parcels_are_stored_as_nan_and_counted(study, tmp_path, parcels):

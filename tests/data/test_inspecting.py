@@ -75,7 +75,7 @@ def test_phenotypes_and_exclusions(store):
     assert phenotypes.loc["age", ["kind", "present", "missing"]].tolist() == ["number", 4, 0]
     assert phenotypes.loc["age", "values"].startswith("20 to 23, mean 21.5")
     assert phenotypes.loc["dx", ["kind", "present", "missing", "values"]].tolist() == ["text", 3, 1, "asd (3)"]
-    assert inspection.table("left out").values.tolist() == [["x.tsv", "x.tsv is empty", "write it again"]]
+    assert inspection.table("left out").values.tolist() == [[1, "x.tsv is empty", "write it again", "x.tsv"]]
     origin = inspection.table("store").set_index("entry")["value"]
     assert origin["atlas"] == "toy, 5 parcels"
     assert origin["network columns"] == "yeo7"
@@ -130,7 +130,7 @@ def test_many_exclusions_are_told_by_reason(tmp_path):
         writer.exclude(Failure("empty.tsv", "empty.tsv is empty", "write it again"))
     inspection = inspect_store(Store.open(tmp_path / "a.store"))
     assert inspection.table("left out").values.tolist() == [
-        [30, "… has … columns", "choose its atlas", "s0.tsv"],
+        [30, "… has … columns", "choose its atlas", "s0.tsv, s1.tsv, s2.tsv, and 27 more"],
         [1, "empty.tsv is empty", "write it again", "empty.tsv"],
     ]
     assert {table.title: table.note for table in inspection.tables}["left out"].startswith("31 inputs")

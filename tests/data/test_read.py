@@ -1,5 +1,9 @@
 """One table file: every format gives the same signal, and every way to be wrong gives a message that helps."""
 
+import struct
+import tracemalloc
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainlm.data.parcels import Parcels
-from brainlm.data.read import TABLE_SUFFIXES, parcels_come_first, read_table, signal_from_values
+from brainlm.data.read import TABLE_SUFFIXES, MisfitError, parcels_come_first, read_table, signal_from_values
 from brainlm.errors import DataError
 
 NUM_PARCELS, NUM_TIMEPOINTS = 12, 30
@@ -155,11 +159,221 @@ def test_names_with_commas_are_read_from_a_csv(tmp_path, bold):
 
 
 def test_header_of_another_length_is_an_error(tmp_path, parcels, bold):
-    path = tmp_path / "a.txt"  # as R writes row names
-    rows = "\n".join(f'"{i}" ' + " ".join(map(str, row)) for i, row in enumerate(bold))
-    path.write_text(" ".join(NAMES) + "\n" + rows)
+    path = write_text(tmp_path / "a.tsv", bold[:, :-2])
+    path.write_text("\t".join(NAMES) + "\n" + path.read_text())
     with pytest.raises(DataError, match="header does not fit"):
         read_table(path, parcels)
+
+
+# What names or counts rows and columns, and is no signal --------------------------------------------------------------
+
+
+def as_pandas_writes(**options):
+    return lambda bold, path: pd.DataFrame(bold).to_csv(path, **options)
+
+
+def with_columns(columns, **options):
+    return lambda bold, path: pd.DataFrame(bold, columns=columns(bold)).to_csv(path, **options)
+
+
+def parcels_in_rows(names=None, columns=None, **options):
+    return lambda bold, path: pd.DataFrame(bold.T, index=names, columns=columns and columns(bold)).to_csv(
+        path, **options
+    )
+
+
+def with_first_column(name, values):
+    def write(bold, path):
+        frame = pd.DataFrame(bold, columns=NAMES)
+        frame.insert(0, name, [values(row) for row in range(len(bold))])
+        frame.to_csv(path, index=False)
+
+    return write
+
+
+def as_numpy_writes(**options):
+    return lambda bold, path: np.savetxt(path, bold, **options)
+
+
+def as_r_writes(bold, path):
+    """``write.table(bold, path)`` of a data frame: a header one cell shorter than the lines below."""
+    header = " ".join(f'"V{number}"' for number in range(1, NUM_PARCELS + 1))
+    rows = [f'"{number}" ' + " ".join(map(str, row)) for number, row in enumerate(bold, start=1)]
+    path.write_text("\n".join([header, *rows]))
+
+
+def as_r_writes_names(bold, path):
+    header = " ".join(f'"Area {letter}, left"' for letter in "ABCDEFGHIJKL")
+    path.write_text("\n".join([header, *(f'"{number}" ' + " ".join(map(str, row)) for number, row in enumerate(bold))]))
+
+
+def as_afni_writes(bold, path):
+    """``3dROIstats``: two columns of words, then a mean for each label; each line ends with a tab."""
+    header = "\t".join(["File", "Sub-brick", *(f"Mean_{label} " for label in range(101, 113))])
+    rows = ["\t".join(["run+tlrc", f"{number}[?]", *map(str, row)]) for number, row in enumerate(bold)]
+    path.write_text("\n".join([header, *(row + "\t" for row in rows)]))
+
+
+def as_fsl_writes(bold, path):
+    """``fslmeants --label``: two spaces after each value."""
+    path.write_text("\n".join("".join(f"{value}  " for value in row) for row in bold) + "\n")
+
+
+def as_1d_file(bold, path):
+    lines = ["# 3dcopy of something", "\t".join(f"#{number}" for number in range(1, NUM_PARCELS + 1))]
+    path.write_text("\n".join([*lines, *("\t".join(map(str, row)) for row in bold)]))
+
+
+def as_excel_writes(bold, path):
+    text = pd.DataFrame(bold, columns=NAMES).to_csv(sep=";", decimal=",", index=False)
+    path.write_text("sep=;\n" + text, encoding="utf-8-sig")
+
+
+def as_matlab_writes(bold, path):
+    """``writetable`` of an array: Var1, Var2, ..."""
+    pd.DataFrame(bold, columns=[f"Var{number}" for number in range(1, NUM_PARCELS + 1)]).to_csv(path, index=False)
+
+
+OTHERS_TABLES = {
+    "pandas": as_pandas_writes(),
+    "pandas without header": as_pandas_writes(header=False),
+    "pandas without index": as_pandas_writes(index=False),
+    "columns 0.0, 1.0, ...": with_columns(lambda bold: [float(i) for i in range(bold.shape[1])], index=False),
+    "columns 0.0, 1.0, ... and an index": with_columns(lambda bold: [float(i) for i in range(bold.shape[1])]),
+    "columns of labels as fractions": with_columns(lambda _: [float(i) for i in range(101, 113)], index=False),
+    "columns V1, V2, ...": with_columns(lambda _: [f"V{i}" for i in range(1, 13)], index=False),
+    "parcels in rows": parcels_in_rows(),
+    "parcels in rows, their names": parcels_in_rows(names=NAMES),
+    "parcels in rows, their names, no header": parcels_in_rows(names=NAMES, header=False),
+    "parcels in rows, their labels": parcels_in_rows(names=range(101, 113)),
+    "parcels in rows, no header": parcels_in_rows(header=False),
+    "parcels in rows, times above": parcels_in_rows(names=NAMES, columns=lambda bold: np.arange(len(bold)) * 0.72),
+    "parcels in rows, times above, no index": parcels_in_rows(columns=lambda b: np.arange(len(b)) * 2.0, index=False),
+    "parcels in rows, title": parcels_in_rows(names=NAMES, index_label="Node"),
+    "time": with_first_column("time", lambda row: row * 2.0),
+    "time of a TR of 0.735, rounded": with_first_column("seconds", lambda row: round(row * 0.735, 2)),
+    "frames after censoring": with_first_column("frame", lambda row: row + row // 5),
+    "volumes without a title": with_first_column("Unnamed: 0", lambda row: row),
+    "numpy.savetxt": as_numpy_writes(),
+    "numpy.savetxt with names": as_numpy_writes(header=" ".join(NAMES)),
+    "R": as_r_writes,
+    "AFNI 3dROIstats": as_afni_writes,
+    "FSL fslmeants": as_fsl_writes,
+    "ABIDE 1D": as_1d_file,
+    "Excel": as_excel_writes,
+    "MATLAB writetable": as_matlab_writes,
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS_TABLES)
+def test_tables_as_other_programs_write_them_are_read_and_nothing_in_them_becomes_a_time_point(
+    tmp_path, parcels, bold, kind
+):
+    path = tmp_path / "sub-01.csv"
+    OTHERS_TABLES[kind](bold, path)
+    signal = read_table(path, parcels)
+    np.testing.assert_allclose(signal.bold, bold, rtol=1e-6)
+    assert not signal.reordered
+
+
+def test_what_was_recognised_as_no_signal_is_said(tmp_path, parcels, bold):
+    parcels_in_rows()(bold, tmp_path / "a.csv")
+    remarks = read_table(tmp_path / "a.csv", parcels).remarks
+    assert [("first line" in remark, "column 1" in remark) for remark in remarks] == [(True, False), (False, True)]
+    assert all("0, 1, 2" in remark for remark in remarks)
+
+
+def test_names_with_spaces_and_commas_are_read_between_spaces(tmp_path, bold):
+    as_r_writes_names(bold, tmp_path / "a.txt")
+    names = [f"Area {letter}, left" for letter in "ABCDEFGHIJKL"]
+    parcels = Parcels(pd.DataFrame({"label": range(1, 13), "name": names}))
+    np.testing.assert_allclose(read_table(tmp_path / "a.txt", parcels).bold, bold, rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [NAMES, list(range(101, 113)), [float(label) for label in range(101, 113)]])
+@pytest.mark.parametrize("dropped", [(), ("1",)])
+def test_rows_in_another_order_are_put_right_by_their_names_or_labels(tmp_path, parcels, bold, rng, names, dropped):
+    order = rng.permutation(NUM_PARCELS)
+    path = tmp_path / "a.csv"
+    pd.DataFrame(bold.T[order], index=[names[i] for i in order]).to_csv(path)
+    signal = read_table(path, parcels, drop_columns=dropped)
+    np.testing.assert_allclose(signal.bold, bold, rtol=1e-6)
+    assert (signal.transposed, signal.reordered) == (True, True)
+
+
+@pytest.mark.parametrize("dropped", [(), ("1",)])
+@pytest.mark.parametrize("names", [[f"ROI{i}" for i in range(12)], list(range(2001, 2013)), [*range(6, 12), *range(6)]])
+def test_rows_with_other_names_are_an_error_unless_ignored(tmp_path, parcels, bold, names, dropped):
+    path = tmp_path / "a.csv"
+    pd.DataFrame(bold.T, index=names).to_csv(path)
+    with pytest.raises(MisfitError, match="names of the rows are not") as caught:
+        read_table(path, parcels, drop_columns=dropped)
+    assert f"row 1 is '{names[0]}'" in caught.value.found
+    signal = read_table(path, parcels, drop_columns=dropped, ignore_header=True)
+    np.testing.assert_allclose(signal.bold, bold, rtol=1e-6)
+
+
+def test_names_tell_which_axis_is_time_where_both_fit(tmp_path, parcels, rng):
+    square = rng.normal(size=(NUM_PARCELS, NUM_PARCELS))
+    pd.DataFrame(square, columns=NAMES).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame(square.T, index=NAMES).to_csv(tmp_path / "b.csv")
+    for name in ("a.csv", "b.csv"):
+        np.testing.assert_allclose(read_table(tmp_path / name, parcels).bold, square, rtol=1e-5)
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_matrices_over_pairs_of_parcels_are_no_time_series(tmp_path, parcels, bold, index):
+    matrix = pd.DataFrame(bold, columns=NAMES).corr()
+    matrix.to_csv(tmp_path / "a.csv", index=index)
+    with pytest.raises(MisfitError, match="pairs of parcels"):
+        read_table(tmp_path / "a.csv", parcels, orientation="time-first")
+
+
+@pytest.mark.parametrize("words", [[0, 1, 2, 3], [1, 2, 3, 4], [7.1, 7.2, 7.3, 7.4]])
+def test_few_numbers_that_count_up_over_whole_numbers_are_an_error_until_told(tmp_path, rng, words):
+    parcels = Parcels(pd.DataFrame({"label": [5, 6, 7, 8], "name": list("abcd")}))
+    values = rng.integers(100, 999, size=(9, 4))
+    path = tmp_path / "a.tsv"
+    pd.DataFrame([words, *values.tolist()]).astype(object).to_csv(path, sep="\t", header=False, index=False)
+    if words[0] == 7.1:  # not a count
+        assert read_table(path, parcels).bold.shape == (10, 4)
+        return
+    with pytest.raises(DataError, match="first line may hold names") as caught:
+        read_table(path, parcels)
+    assert "0, 1, 2, 3" in caught.value.found or "1, 2, 3, 4" in caught.value.found
+    assert "--header first-line" in caught.value.remedy
+    np.testing.assert_array_equal(read_table(path, parcels, header="first-line").bold, values)
+    assert read_table(path, parcels, header="none").bold.shape == (10, 4)
+
+
+def test_a_first_column_that_may_count_is_an_error_until_told(tmp_path, rng):
+    parcels = Parcels(pd.DataFrame({"label": [5, 6, 7, 8], "name": list("abcd")}))
+    values = rng.integers(100, 999, size=(4, 9))
+    path = tmp_path / "a.tsv"
+    pd.DataFrame(values).to_csv(path, sep="\t", header=False)
+    with pytest.raises(DataError, match="first column may count") as caught:
+        read_table(path, parcels)
+    assert "--index first-column" in caught.value.remedy
+    np.testing.assert_array_equal(read_table(path, parcels, index="first-column").bold, values.T)
+    assert read_table(path, parcels, index="none").bold.shape == (10, 4)
+
+
+@pytest.mark.parametrize("ending", ["npy", "mat"])
+def test_a_count_in_an_array_is_no_signal(tmp_path, parcels, bold, ending):
+    path = tmp_path / f"a.{ending}"
+    table = np.vstack([np.arange(NUM_PARCELS + 1), np.column_stack([np.arange(NUM_TIMEPOINTS) * 2.0, bold])])
+    for array in (table[1:], table[:, 1:], table):
+        np.save(path, array) if ending == "npy" else scipy.io.savemat(path, {"signals": array})
+        signal = read_table(path, parcels)
+        np.testing.assert_array_equal(signal.bold, bold.astype(np.float32))
+        assert signal.remarks
+
+
+def test_a_signed_first_line_among_whole_numbers_is_data(tmp_path, parcels, rng):
+    values = rng.permutation(np.arange(-200, 160)).reshape(30, 12)
+    values[0] = np.abs(values[0])
+    path = write_text(tmp_path / "a.tsv", values)
+    assert read_table(path, parcels).bold.shape == (30, 12)
 
 
 # Orientation ----------------------------------------------------------------------------------------------------------
@@ -200,7 +414,7 @@ def test_wrong_number_of_columns_names_both_numbers_and_the_path(tmp_path, parce
 
 
 def test_one_column_too_many_points_to_drop_columns(tmp_path, parcels, bold):
-    path = write_text(tmp_path / "a.tsv", np.column_stack([np.arange(NUM_TIMEPOINTS), bold]))
+    path = write_text(tmp_path / "a.tsv", np.column_stack([bold.mean(axis=1), bold]))
     with pytest.raises(DataError, match="--drop-columns 1"):
         read_table(path, parcels)
 
@@ -350,10 +564,21 @@ def test_text_among_the_numbers_is_an_error_with_line_and_column(tmp_path, parce
     assert caught.value.found == "'1.2.3' in line 6, column 3 (area-C)"
 
 
-def test_decimal_commas_are_an_error(tmp_path, parcels, bold):
+@pytest.mark.parametrize(("sep", "ending"), [(";", "csv"), ("\t", "tsv"), (" ", "txt"), (",", "csv")])
+@pytest.mark.parametrize("named", [False, True])
+def test_decimal_commas_are_read_and_said(tmp_path, parcels, bold, sep, ending, named):
+    path = tmp_path / f"a.{ending}"
+    header = NAMES if named else False
+    pd.DataFrame(bold - 1000).to_csv(path, sep=sep, decimal=",", header=header, index=False)
+    signal = read_table(path, parcels)
+    np.testing.assert_allclose(signal.bold, bold - 1000, rtol=1e-5)
+    assert any("decimal commas" in remark for remark in signal.remarks)
+
+
+def test_commas_that_may_separate_thousands_are_an_error(tmp_path, parcels):
     path = tmp_path / "a.csv"
-    pd.DataFrame(bold).to_csv(path, sep=";", decimal=",", header=False, index=False)
-    with pytest.raises(DataError, match="with a point for decimals"):
+    path.write_text("\n".join(";".join(f"{n},{100 + n + row}" for n in range(1, 13)) for row in range(30)))
+    with pytest.raises(DataError, match="decimals or thousands"):
         read_table(path, parcels)
 
 
@@ -386,7 +611,7 @@ def test_of_several_arrays_the_one_that_fits_is_read(tmp_path, parcels, bold):
     [
         (np.zeros((2, 3, 4)), "does not hold one table"),
         (np.array([["a", "b"]]), "does not hold one table"),
-        (np.array([{"a": 1}], dtype=object), "damaged, or not what its name says"),
+        (np.array([{"a": 1}], dtype=object), "does not hold one table"),
         (np.ones((NUM_TIMEPOINTS, NUM_PARCELS), dtype=complex), "complex"),
         (np.ones((NUM_TIMEPOINTS, NUM_PARCELS), dtype=bool), "does not hold one table"),
     ],
@@ -396,6 +621,78 @@ def test_arrays_that_are_no_table_of_numbers_are_errors(tmp_path, parcels, array
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match=message):
         read_table(tmp_path / "a.npy", parcels)
+
+
+def claim_in_npy(path: Path) -> None:
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (10**9, NUM_PARCELS)}
+        )
+
+
+def claim_in_npz(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("bold.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, NUM_PARCELS)}
+        )
+        for _ in range(96):
+            file.write(bytes(10**6))
+
+
+def claim_in_mat(path: Path) -> None:
+    """A variable that says it is small and unpacks to 300 MB."""
+    scipy.io.savemat(path, {"bold": np.zeros((30, NUM_PARCELS))})
+    plain = path.read_bytes()
+    packer = zlib.compressobj(1)
+    packed = packer.compress(plain[128:]) + b"".join(packer.compress(bytes(10**6)) for _ in range(300)) + packer.flush()
+    path.write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
+
+
+def claim_in_text(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10**10)  # takes no place on the disk
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "mat", "tsv"])
+def test_small_files_that_claim_much_are_refused_before_memory_is_taken(tmp_path, parcels, ending):
+    path = tmp_path / f"a.{ending}"
+    {"npy": claim_in_npy, "npz": claim_in_npz, "mat": claim_in_mat, "tsv": claim_in_text}[ending](path)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="too large for one recording"):
+        read_table(path, parcels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150e6  # SciPy unpacks 128 kB at a time, at most a thousandfold
+
+
+def test_other_arrays_in_an_archive_are_not_read(tmp_path, parcels, bold):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, bold=bold, names=np.array(NAMES, dtype=object), voxels=np.zeros((300, 300, 300)))
+    tracemalloc.start()
+    np.testing.assert_array_equal(read_table(path, parcels).bold, bold.astype(np.float32))
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+
+
+def test_a_file_of_the_conn_toolbox_says_what_to_save(tmp_path, parcels, bold):
+    cells = np.empty((1, NUM_PARCELS), dtype=object)
+    for number in range(NUM_PARCELS):
+        cells[0, number] = bold[:, [number]]
+    names = np.array(NAMES, dtype=object)[np.newaxis]
+    scipy.io.savemat(tmp_path / "a.mat", {"data": cells, "names": names, "xyz": cells})
+    with pytest.raises(DataError, match="does not hold one table") as caught:
+        read_table(tmp_path / "a.mat", parcels)
+    assert "cell2mat" in caught.value.remedy
+
+
+@pytest.mark.parametrize("parcels_first", [False, True])
+def test_infinity_is_named_with_its_line_and_column(tmp_path, parcels, bold, parcels_first):
+    bold[7, 4] = np.inf
+    path = tmp_path / "a.csv"
+    pd.DataFrame(bold.T if parcels_first else bold, index=NAMES if parcels_first else None).to_csv(path)
+    with pytest.raises(DataError, match="NaN or infinity") as caught:
+        read_table(path, parcels)
+    assert ("(line 6, column 9 (7))" if parcels_first else "(line 9, column 6 (4))") in caught.value.found
 
 
 def test_unknown_ending_and_missing_file_are_errors(tmp_path, parcels):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +21,10 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from brainlm.data.exclusions import PLACE, group_reasons
 from brainlm.errors import Failure
 
-MOST_FAILURES = 20  # listed on screen; all of them are in the store's manifest
+MOST_REASONS = 20  # for which inputs were left out, on screen; all are in the store's manifest
 
 console = Console(highlight=False)
 
@@ -82,16 +84,25 @@ def interval_text(interval: Mapping[str, float | None] | None, *, sign: bool = F
 
 
 def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) -> None:
-    """The inputs that were left out, each with reason and remedy."""
+    """The inputs that were left out, by reason: each reason and remedy once, then the inputs."""
     if not failures:
         return
     console.print(f"[bold red]{len(failures)} left out:[/bold red]")
-    for failure in failures[:MOST_FAILURES]:
-        console.print(f"  [red]{escape(failure.source)}[/red]: {escape(failure.reason)}", soft_wrap=True)
-        if failure.remedy:
-            console.print(f"    [dim]remedy: {escape(failure.remedy)}[/dim]", soft_wrap=True)
-    if len(failures) > MOST_FAILURES:
-        console.print(f"  ... and {len(failures) - MOST_FAILURES} more" + (f", all in {all_in}" if all_in else ""))
+    groups = group_reasons([asdict(failure) for failure in failures])
+    for group in groups[:MOST_REASONS]:
+        if group.num_inputs == 1:
+            console.print(f"  [red]{escape(group.sources[0])}[/red]: {escape(group.reason)}", soft_wrap=True)
+        else:
+            reason = group.reason.removeprefix(PLACE).lstrip(": ")
+            console.print(f"  [red]{group.num_inputs} inputs[/red]: {escape(reason)}", soft_wrap=True)
+        if group.remedy:
+            console.print(f"    [dim]remedy: {escape(group.remedy)}[/dim]", soft_wrap=True)
+        if group.num_inputs > 1:
+            console.print(f"    [dim]which: {escape(group.examples)}[/dim]", soft_wrap=True)
+    if len(groups) > MOST_REASONS:
+        console.print(f"  ... for {len(groups) - MOST_REASONS} more reasons")
+    if all_in is not None and len(failures) > len(groups[:MOST_REASONS]):
+        console.print(f"  [dim]each is listed in {escape(str(all_in))}[/dim]", soft_wrap=True)
 
 
 @contextmanager

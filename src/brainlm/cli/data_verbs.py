@@ -31,6 +31,8 @@ def import_recordings(
     orientation: Literal["auto", "time-first", "parcels-first"] = "auto",
     drop_columns: list[str] = [],
     ignore_header: bool = False,
+    header: Literal["auto", "first-line", "none"] = "auto",
+    index: Literal["auto", "first-column", "none"] = "auto",
     column: str | None = None,
     targets: list[str] = [],
     dtype: Literal["float32", "float16"] = "float32",
@@ -51,7 +53,9 @@ def import_recordings(
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
         orientation: which axis comes first, where the number of parcels does not tell.
         drop_columns: columns that are no parcels, by name, such as --drop_columns time.
-        ignore_header: trust the order of the columns whatever their headers say.
+        ignore_header: trust the order of the parcels whatever the tables call them.
+        header: whether the first line of tables names columns, where that is not certain.
+        index: whether the first column of tables names or counts rows, where that is not certain.
         column: the column of Arrow data with the recordings, when not the raw one.
         targets: JSON files of values by subject, or their folder, that become phenotypes of Arrow data; those in
             'targets' beside a data set of Brainmarks are found.
@@ -84,6 +88,8 @@ def import_recordings(
                 orientation=orientation,
                 drop_columns=drop_columns,
                 ignore_header=ignore_header,
+                header=header,
+                index=index,
                 column=column,
                 targets=targets,
                 atlas_image=chosen.image,
@@ -127,7 +133,7 @@ def inspect(store: Path, *, html: bool | Path = False, max_read: int = MAX_READ,
         store: the store.
         html: write the page, too: to this file, or beside the store (study.html for study.store).
         max_read: for the page, compare the connectivity of at most this many recordings, drawn at random; 0: of all.
-        verify: compare every file with its checksum again, also those that were whole before (reads the whole store).
+        verify: also compare every file with its checksum (reads the whole store).
     """
     opened = Store.open(store, verify=verify)
     page = _page(opened, html) if html else None

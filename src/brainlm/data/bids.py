@@ -19,6 +19,7 @@ from brainlm.data.repetition import agreed_tr, seconds
 from brainlm.errors import ConfigError, DataError
 
 ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "run": "run"}
+IN_RUN_LABEL = ("acq", "ce", "dir")  # entities that tell acquisitions apart, for which a recording has no column
 GROUPS = (*ENTITIES.values(), "site")
 # BIDS; then as spreadsheets, ConnectomeDB and UK Biobank call them.
 SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id", "Subject", "eid")
@@ -69,7 +70,8 @@ def entities_of(path: Path, pattern: re.Pattern[str] | None = None) -> Entities:
         match = pattern.search(path.as_posix())
         values = {name: value or "" for name, value in match.groupdict().items()} if match else {}
     else:
-        values = {ENTITIES[key]: value for key, value in _key_values(path.name) if key in ENTITIES}
+        named = dict(key_values(path.name))
+        values = {name: named.get(key, "") for key, name in ENTITIES.items()} | {"run": run_label(named)}
     subject = values.pop("subject", "")
     if not subject:
         raise DataError(
@@ -89,7 +91,25 @@ def subject_id(text: str) -> str:
     return f"sub-{text.strip().removeprefix('sub-')}"
 
 
-def _key_values(name: str) -> list[tuple[str, str]]:
+def run_label(entities: Mapping[str, str]) -> str:
+    """The run, with whatever else tells acquisitions apart in front: ``dirAP1`` for ``dir-AP_run-1``.
+
+    What a file's recording is called depends on its own name only, never on which other files are there. Other entities
+    (rec, space, res, den, desc) tell versions of one recording apart, of which one is read.
+    """
+    parts = [f"{key}{entities[key]}" for key in IN_RUN_LABEL if entities.get(key)]
+    return "".join(parts) + entities.get("run", "")
+
+
+def part_of_image(entities: Mapping[str, str]) -> str:
+    """What a file is if it is only a part of a run's signal, a single echo or a phase; "" if it is all of it."""
+    if entities.get("echo"):
+        return f"a single echo (echo-{entities['echo']})"
+    part = entities.get("part", "mag")
+    return "" if part == "mag" else f"part-{part} alone"
+
+
+def key_values(name: str) -> list[tuple[str, str]]:
     """The ``key-value`` pairs of a BIDS-like name."""
     stem = name.split(".", 1)[0]
     return [(part.split("-", 1)[0], part.split("-", 1)[1]) for part in stem.split("_") if "-" in part]
@@ -264,11 +284,11 @@ class Sidecars:
         entities. The search ends at the folder with ``dataset_description.json``, or three folders up
         (dataset/subject/session/func).
         """
-        own = set(_key_values(path.name))
+        own = set(key_values(path.name))
         candidates = [path.with_name(path.name.split(".", 1)[0] + ".json")]
         for folder in (path.parent, *path.parent.parents[:3]):
-            applicable = [item for item in self._in_folder(folder) if set(_key_values(item.name)) <= own]
-            candidates += sorted(applicable, key=lambda item: -len(_key_values(item.name)))
+            applicable = [item for item in self._in_folder(folder) if set(key_values(item.name)) <= own]
+            candidates += sorted(applicable, key=lambda item: -len(key_values(item.name)))
             if (folder / "dataset_description.json").is_file():
                 break
         return next((item for item in candidates if "RepetitionTime" in self.content(item)), None)

@@ -20,7 +20,13 @@ class ReasonGroup:
     reason: str
     remedy: str
     num_inputs: int
-    examples: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def examples(self) -> str:
+        """The first inputs, and how many more there are."""
+        more = self.num_inputs - NUM_EXAMPLES
+        return ", ".join(self.sources[:NUM_EXAMPLES]) + (f", and {more} more" if more > 0 else "")
 
 
 def group_reasons(exclusions: Sequence[Mapping[str, str]]) -> tuple[ReasonGroup, ...]:
@@ -34,7 +40,7 @@ def group_reasons(exclusions: Sequence[Mapping[str, str]]) -> tuple[ReasonGroup,
             reason=_common([_words(entry) for entry in entries]) if len(entries) > 1 else entries[0].get("reason", ""),
             remedy=_common([entry.get("remedy", "").split() for entry in entries]),
             num_inputs=len(entries),
-            examples=tuple(entry.get("source", "") for entry in entries[:NUM_EXAMPLES]),
+            sources=tuple(entry.get("source", "") for entry in entries),
         )
         for entries in groups.values()
     ]

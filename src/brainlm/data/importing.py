@@ -7,38 +7,75 @@ Bad inputs are collected, the good ones stored. One table is read in ``read.py``
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from brainlm.data.bids import Participants, Sidecars, compile_pattern, entities_of, repetition_time
+from brainlm.data.bids import (
+    Participants,
+    Sidecars,
+    compile_pattern,
+    entities_of,
+    key_values,
+    part_of_image,
+    repetition_time,
+)
 from brainlm.data.joining import ImportPlan, with_participant
-from brainlm.data.layouts.walking import matching
+from brainlm.data.layouts.bids import atlas_of, rank_of, why_only_parts
+from brainlm.data.layouts.candidates import same_atlas
+from brainlm.data.layouts.walking import Folder, Walker, check_file, matching
 from brainlm.data.parcels import Parcels
 from brainlm.data.people import notes_on_subjects
 from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
 from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_table
+from brainlm.data.recording import recording_name
 from brainlm.data.repetition import seconds
 from brainlm.data.shards import StoredType
 from brainlm.data.sources.arrow_files import find_arrow_files
 from brainlm.data.sources.arrow_plan import ArrowOptions, plan_arrow
 from brainlm.data.splits import SplitRule
+from brainlm.data.table_names import Header, Index
 from brainlm.errors import ConfigError, DataError, Failure
 
-# Tables of a BIDS folder that hold no parcel signals, the authors' coordinates, and texts that are no tables.
-NO_SIGNALS = re.compile(
-    r"^(participants|parcels|README|CHANGES|LICENSE|A424_Coordinates)\b"
-    r"|_(events|channels|scans|sessions|physio|stim|motion|outliers|dseg|confounds|regressors)\b"
-    r"|confounds_timeseries",
-    re.IGNORECASE,
-)
+# Tables that hold no parcel signals, by what they are: those of XCP-D, DPABI and others beside time series, those of a
+# BIDS folder, the authors' coordinates, and texts that are no tables.
+NO_SIGNALS: Mapping[str, re.Pattern[str]] = {
+    "connectivity matrices": re.compile(
+        r"_(relmat|conmat|connectome|connectivity)\b|_(stat|measure)-\w*correlation|^ROICorrelation_", re.IGNORECASE
+    ),
+    "ALFF and ReHo tables": re.compile(r"_stat-(alff|reho)_|_(alff|reho)\.", re.IGNORECASE),
+    "coverage tables": re.compile(r"_stat-coverage_|_coverage\.", re.IGNORECASE),
+    "tables of quality and motion": re.compile(
+        r"_(qc|motion|outliers|confounds|regressors)\b|confounds_timeseries", re.I
+    ),
+    "other tables": re.compile(
+        r"^(participants|parcels|README|CHANGES|LICENSE|A424_Coordinates|ROI_OrderKey\w*)\b"
+        r"|_(events|channels|scans|sessions|physio|stim|dseg|design)\b",
+        re.IGNORECASE,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class _Input:
     path: Path
     name: str  # as recorded in the store: below the folder given, so that a store does not depend on where that is
+
+
+@dataclass(eq=False)
+class _Inputs:
+    """What there is to read; what holds no signals, by kind; and what cannot be read."""
+
+    tables: dict[Path, _Input] = field(default_factory=dict)
+    passed_over: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def described(self) -> str:
+        """What was passed over, by kind."""
+        return "; ".join(f"{len(names)} {kind}: {listed(names, 5)}" for kind, names in self.passed_over.items())
 
 
 def import_recordings(
@@ -55,6 +92,8 @@ def import_recordings(
     orientation: Orientation = "auto",
     drop_columns: Sequence[str] = (),
     ignore_header: bool = False,
+    header: Header = "auto",
+    index: Index = "auto",
     column: str | None = None,
     targets: Sequence[str | Path] = (),
     atlas_image: str | Path | None = None,
@@ -77,7 +116,9 @@ def import_recordings(
         dtype: stored type.
         orientation: which axis of the tables comes first.
         drop_columns: columns of the tables that are no parcels.
-        ignore_header: trust the order of the columns whatever the headers call them.
+        ignore_header: trust the order of the parcels whatever the tables call them.
+        header: whether the first line of tables names columns; ``"auto"`` finds out.
+        index: whether the first column of tables names or counts rows; ``"auto"`` finds out.
         column: the column of Arrow data with the recordings; by default the raw one.
         targets: JSON files of values by subject, or folders of such files, whose values become phenotypes of Arrow
             data; by default those in ``targets`` beside a data set of Brainmarks.
@@ -96,7 +137,9 @@ def import_recordings(
     paths = [path for given in map(Path, inputs) for path in matching(given)]
     arrow = find_arrow_files(paths)
     if arrow.any:
-        _refuse_options({"--drop-columns": drop_columns, "--ignore-header": ignore_header}, "Arrow data")
+        given = {"--drop-columns": drop_columns, "--ignore-header": ignore_header}
+        given |= {"--header": header != "auto", "--index": index != "auto"}
+        _refuse_options(given, "Arrow data")
     else:
         _refuse_options({"--column": column, "--targets": targets}, "tables")
     if arrow.any:
@@ -118,8 +161,10 @@ def import_recordings(
             orientation=orientation,
             drop_columns=drop_columns,
             ignore_header=ignore_header,
+            header=header,
+            index=index,
         )
-        plan = _plan_tables(inputs, read, people, pattern=compiled, tr=tr, but=participants)
+        plan = _plan_tables(inputs, read, people, pattern=compiled, tr=tr, but=participants, atlas=atlas)
     return write_store(
         out,
         plan.planned,
@@ -156,34 +201,41 @@ def _plan_tables(
     pattern: re.Pattern[str] | None,
     tr: float | None,
     but: str | Path | None,
+    atlas: str,
 ) -> ImportPlan:
-    found, skipped = _find_inputs(inputs, but=but)
+    found = _find_inputs(inputs, but=but)
     sidecars = Sidecars()
     planned: list[PlannedRecording] = []
-    failures: list[Failure] = []
-    for item in found:
+    failures = list(found.failures)
+    parts: dict[str, list[_Input]] = defaultdict(list)  # single echoes, by recording
+    for item in sorted(found.tables.values(), key=lambda item: item.name):
         try:
-            planned.append(_plan(item, partial(read, item.path), people, pattern, tr, sidecars))
+            if pattern is None and part_of_image(dict(key_values(item.path.name))):
+                whose = entities_of(item.path)
+                parts[recording_name(whose.subject, whose.session, whose.task, whose.run)].append(item)
+            else:
+                planned.append(_plan(item, partial(read, item.path), people, pattern, tr, sidecars, atlas=atlas))
         except DataError as error:
             failures.append(failure_of(str(item.path), error))
+    for plan in planned:
+        if plan.name in parts:
+            found.passed_over["single echoes or phases"] += [item.name for item in parts.pop(plan.name)]
+    for items in parts.values():
+        said = [part_of_image(dict(key_values(item.path.name))) for item in items]
+        failures.append(Failure(str(items[0].path), *why_only_parts(said)))
     notes = notes_on_subjects({plan.subject for plan in planned}, people) if but is not None else []
-    if skipped:
-        notes.append(f"{len(skipped)} files hold no parcel signals and were passed over: {listed(skipped)}")
+    num_skipped = sum(map(len, found.passed_over.values()))
+    if num_skipped:
+        notes.append(f"{num_skipped} files hold no parcel signals and were passed over: {found.described}")
     return ImportPlan(planned, phenotypes=people.columns, failures=failures, notes=notes)
 
 
-def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> tuple[list[_Input], list[str]]:
-    """The tables among the inputs, sorted, each once; and the names of files in folders that hold no signals."""
-    found: dict[Path, _Input] = {}
-    skipped: list[str] = []
+def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> _Inputs:
+    """The tables among the inputs, each once; folders are searched, those that a pattern matches, too."""
+    found = _Inputs()
+    parents: dict[Path, Folder] = {}
     for given in map(Path, inputs):
-        if given.is_dir():
-            tables, others = _tables_below(given, but=but)
-            skipped += others
-            for table in tables:
-                found.setdefault(table.path.resolve(), table)
-            continue
-        matches = [path for path in matching(given) if path.is_file()]
+        matches = matching(given)
         if not matches:
             raise DataError(
                 f"no input at {given}",
@@ -192,35 +244,63 @@ def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> tup
                 remedy="correct the path",
             )
         for path in matches:
-            found.setdefault(path.resolve(), _Input(path, path.as_posix()))
-    if not found:
+            if path.is_dir() and path.suffix.lower() not in TABLE_SUFFIXES:
+                _search(path, found, prefix="" if path == given else f"{path.as_posix()}/", but=but)
+            elif path.is_dir():
+                found.failures.append(_folder_named_as_table(path))
+            else:
+                parent = parents.setdefault(path.parent, Walker().one(path.parent))
+                _take(parent, path.name, path.as_posix(), found)
+    if not found.tables and not found.failures:
         raise DataError(
             f"no tables in {', '.join(map(str, inputs))}",
             expected=f"files that end in {' '.join(TABLE_SUFFIXES)}, or a data set of *.arrow files",
-            found=f"none that could hold parcel signals; passed over: {listed(skipped) or 'none'}",
+            found=f"none that could hold parcel signals; passed over: {found.described or 'none'}",
             remedy="give the folder with the parcellated time series",
         )
-    return sorted(found.values(), key=lambda item: item.name), skipped
+    return found
 
 
-def _tables_below(folder: Path, *, but: str | Path | None) -> tuple[list[_Input], list[str]]:
-    """The tables in a folder and below, and the names of those that hold no signals; hidden files are not seen."""
-    tables, others = [], []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix.lower() not in TABLE_SUFFIXES or not path.is_file():
+def _search(root: Path, found: _Inputs, *, prefix: str = "", but: str | Path | None) -> None:
+    """Add the tables in a folder and below; hidden files are not seen."""
+    walker = Walker()
+    for folder in walker.folders(root, lambda *_: True):
+        if folder.name and Path(folder.path).suffix.lower() in TABLE_SUFFIXES:
+            found.failures.append(_folder_named_as_table(Path(folder.path)))
             continue
-        if NO_SIGNALS.search(path.name) or (but is not None and path.samefile(but)):
-            others.append(name.as_posix())
-        else:
-            tables.append(_Input(path, name.as_posix()))
-    return tables, others
+        for file in sorted(folder.files):
+            if Path(file).suffix.lower() not in TABLE_SUFFIXES:
+                continue
+            path, name = Path(folder.path_of(file)), prefix + folder.name_of(file)
+            kind = next((kind for kind, known in NO_SIGNALS.items() if known.search(file)), "")
+            if kind or (but is not None and path.exists() and path.samefile(but)):
+                found.passed_over[kind or "other tables"].append(name)
+            else:
+                _take(folder, file, name, found)
+    found.failures += walker.failures
+
+
+def _take(folder: Folder, file: str, name: str, found: _Inputs) -> None:
+    """Add a file, or why it cannot be read."""
+    path = Path(folder.path_of(file))
+    try:
+        check_file(folder, file)
+        found.tables.setdefault(path.resolve(), _Input(path, name))
+    except DataError as error:
+        found.failures.append(failure_of(str(path), error))
+
+
+def _folder_named_as_table(path: Path) -> Failure:
+    return Failure(str(path), "is a folder, though it is called like a table", "rename it, or give what is in it alone")
 
 
 def _notes_on_tables(paths: Sequence[Path], *, but: str | Path | None) -> list[str]:
     """What is not imported because Arrow data are."""
-    tables = [table.name for path in paths if path.is_dir() for table in _tables_below(path, but=but)[0]]
+    beside = _Inputs()
+    for path in paths:
+        if path.is_dir():
+            _search(path, beside, but=but)
+    tables = [item.path.name for item in beside.tables.values()]
     tables += [path.name for path in paths if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES]
     return [f"{len(tables)} tables beside Arrow data were passed over: {listed(tables)}"] if tables else []
 
@@ -232,9 +312,14 @@ def _plan(
     pattern: re.Pattern[str] | None,
     tr: float | None,
     sidecars: Sidecars,
+    *,
+    atlas: str,
 ) -> PlannedRecording:
     """What is known of a file's recording before it is read."""
     entities = entities_of(item.path, pattern)
+    named = dict(key_values(item.path.name))
+    said = atlas_of(named)
+    rank = rank_of("table", space=named.get("space", ""), desc=named.get("desc", ""), entities=named)
     plan = PlannedRecording(
         load,
         entities.subject,
@@ -245,5 +330,6 @@ def _plan(
         site=entities.site,
         source=item.name,
         path=str(item.path),
+        rank=(int(not said or not same_atlas(said, atlas)), *rank),
     )
     return with_participant(plan, people)

@@ -18,7 +18,6 @@ from brainlm.data.splits import SPLITS
 from brainlm.data.store import Store
 
 MAX_CATEGORIES = 12  # of a phenotype's values, and of the parcels without signal, this many are listed
-MAX_EXCLUSIONS = 20  # beyond, inputs left out are listed by reason
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 
 
@@ -203,13 +202,10 @@ def _range(values: pd.Series) -> str:
 
 
 def _exclusions(store: Store) -> InspectionTable:
-    """One by one, or by reason where they are many."""
+    """By reason: each with its remedy and the first of the inputs."""
     exclusions = store.manifest.exclusions
-    note = f"{len(exclusions)} inputs" if exclusions else ""
-    if len(exclusions) <= MAX_EXCLUSIONS:
-        frame = pd.DataFrame(exclusions, columns=["source", "reason", "remedy"])
-        return InspectionTable("left out", frame, note)
     groups = group_reasons(exclusions)
-    rows = [(group.num_inputs, group.reason, group.remedy, group.examples[0]) for group in groups]
-    frame = pd.DataFrame(rows, columns=["inputs", "reason", "remedy", "for example"])
-    return InspectionTable("left out", frame, f"{note}; each is listed in manifest.json")
+    rows = [(group.num_inputs, group.reason, group.remedy, group.examples) for group in groups]
+    frame = pd.DataFrame(rows, columns=["inputs", "reason", "remedy", "which"])
+    note = f"{len(exclusions)} inputs, each listed in manifest.json" if exclusions else ""
+    return InspectionTable("left out", frame, note)

@@ -9,15 +9,16 @@ import gzip
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from brainlm.data.exclusions import PLACE, group_reasons
 from brainlm.data.manifest import ATLAS_IMAGE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.quality import MeasuredSignal
-from brainlm.data.read import Signal
+from brainlm.data.read import MisfitError, Signal
 from brainlm.data.recording import Phenotype, Recording, recording_name
 from brainlm.data.scan import Scan
 from brainlm.data.shards import StoredType
@@ -25,6 +26,7 @@ from brainlm.data.splits import SplitRule, assign_splits
 from brainlm.data.store_writer import StoreWriter
 from brainlm.errors import BrainLMError, DataError, Failure
 
+MOST_REMARKS = 5  # of different ones about tables, listed
 Progress = Callable[[int, int, str], None]  # recordings done, of how many, the name of the last one
 
 
@@ -32,7 +34,8 @@ Progress = Callable[[int, int, str], None]  # recordings done, of how many, the 
 class PlannedRecording:
     """A recording of which all but the signal is known; ``load`` reads that when its turn comes.
 
-    ``split`` is the one that the source has put its subject in, "" where the store's rule decides.
+    ``split`` is the one that the source has put its subject in, "" where the store's rule decides. Of several for one
+    recording, the one with the smallest ``rank`` is read first.
     """
 
     load: Callable[[], Signal]
@@ -46,6 +49,7 @@ class PlannedRecording:
     path: str = ""
     phenotypes: Mapping[str, Phenotype] = field(default_factory=dict)
     split: str = ""
+    rank: tuple[int, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -105,19 +109,24 @@ def write_store(
 ) -> ImportSummary:
     """Read the planned recordings one by one, in the order of their names, and write them as the store ``out``.
 
+    Of several inputs for one recording, the first that fits the parcels is stored; the others are left out for what
+    they are.
+
     With ``has_quality`` the store has columns for what a ``MeasuredSignal`` says.
 
     Raises:
         DataError: none of them could be read, the store cannot be written, or a source has put a subject in two splits.
     """
     split = split or SplitRule()
-    chosen, duplicates = _without_duplicates(planned)
-    failed = [*failures, *duplicates]
-    if not chosen:
+    inputs_of = _by_recording(planned)
+    failed = list(failures)
+    if not inputs_of:
         raise _nothing_left(failed)
+    chosen = [plans[0] for plans in inputs_of.values()]
     splits = assign_splits(people_of(chosen), split, existing=_own_splits(chosen))
-    split_of = dict(zip((plan.name for plan in chosen), splits, strict=True))
+    split_of = dict(zip(inputs_of, splits, strict=True))
     stored: list[_Stored] = []
+    beside: list[Failure] = []
     writer = StoreWriter(
         out,
         parcels,
@@ -131,21 +140,13 @@ def write_store(
         overwrite=overwrite,
     )
     with writer:
-        for number, plan in enumerate(chosen, start=1):
-            recording = None
-            try:
-                signal = plan.load()
-                recording = plan.with_signal(signal, atlas=atlas)
-                quality = signal.quality if isinstance(signal, MeasuredSignal) else None
-                writer.add(recording, split=split_of[plan.name], quality=quality)
-                stored.append(_Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered))
-            except DataError as error:
-                # What the disk refuses ends the import; what is wrong with one recording does not.
-                if recording is not None and isinstance(error.__cause__, OSError):
-                    raise
-                failed.append(failure_of(plan.origin, error))
+        for number, (name, plans) in enumerate(inputs_of.items(), start=1):
+            added = _add_first(plans, writer, atlas=atlas, split=split_of[name])
+            stored += added.stored
+            failed += added.failures
+            beside += added.beside
             if progress is not None:
-                progress(number, len(chosen), plan.name)
+                progress(number, len(inputs_of), name)
         if not stored:
             raise _nothing_left(failed)
         for failure in failed:
@@ -158,7 +159,7 @@ def write_store(
         num_subjects=len({item.plan.subject for item in stored}),
         num_per_split=dict(sorted(Counter(split_of[item.plan.name] for item in stored).items())),
         failures=tuple(failed),
-        notes=(*notes, *_notes_on_signals(stored)),
+        notes=(*notes, *_notes_on_signals(stored), *_notes_on_others(beside)),
     )
 
 
@@ -185,25 +186,59 @@ class _Stored:
     num_without_signal: int
     transposed: bool
     reordered: bool
+    remarks: tuple[str, ...]
 
 
-def _without_duplicates(
-    planned: Iterable[PlannedRecording],
-) -> tuple[list[PlannedRecording], list[Failure]]:
-    """The recordings sorted by name; of several with one name the first, and a failure for each other one."""
-    chosen: dict[str, PlannedRecording] = {}
-    duplicates = []
-    for plan in sorted(planned, key=lambda plan: (plan.subject, plan.session, plan.task, plan.run, plan.source)):
-        first = chosen.setdefault(plan.name, plan)
-        if first is not plan:
-            duplicates.append(
-                Failure(
-                    plan.origin,
-                    f"{plan.name} is there twice: {first.origin} was kept, {plan.origin} left out",
-                    "leave one of them out, or tell them apart by session, task or run (--pattern)",
+@dataclass(frozen=True, eq=False)
+class _Added:
+    """What became of the inputs for one recording; ``beside`` are those that are no time series of the parcels."""
+
+    stored: list[_Stored]
+    failures: list[Failure]
+    beside: list[Failure]
+
+
+def _by_recording(planned: Iterable[PlannedRecording]) -> dict[str, list[PlannedRecording]]:
+    """The inputs for each recording, the best first, sorted by the recordings' names."""
+    inputs_of: dict[str, list[PlannedRecording]] = {}
+    for plan in sorted(
+        planned, key=lambda plan: (plan.subject, plan.session, plan.task, plan.run, plan.rank, plan.source)
+    ):
+        inputs_of.setdefault(plan.name, []).append(plan)
+    return inputs_of
+
+
+def _add_first(plans: Sequence[PlannedRecording], writer: StoreWriter, *, atlas: str, split: str) -> _Added:
+    """Add the first input that can be read and fits; a second one that fits as well is a failure."""
+    stored: list[_Stored] = []
+    failures: list[Failure] = []
+    misfits: list[Failure] = []
+    for plan in plans:
+        recording = None
+        try:
+            signal = plan.load()
+            if stored:
+                first = stored[0].plan
+                failures.append(
+                    Failure(
+                        plan.origin,
+                        f"{plan.name} is there twice: {first.origin} was kept, {plan.origin} left out",
+                        "leave one of them out, or tell them apart by session, task or run (--pattern)",
+                    )
                 )
+                continue
+            recording = plan.with_signal(signal, atlas=atlas)
+            quality = signal.quality if isinstance(signal, MeasuredSignal) else None
+            writer.add(recording, split=split, quality=quality)
+            stored.append(
+                _Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered, tuple(signal.remarks))
             )
-    return list(chosen.values()), duplicates
+        except DataError as error:
+            # What the disk refuses ends the import; what is wrong with one recording does not.
+            if recording is not None and isinstance(error.__cause__, OSError):
+                raise
+            (misfits if isinstance(error, MisfitError) else failures).append(failure_of(plan.origin, error))
+    return _Added(stored, failures, misfits) if stored else _Added(stored, [*failures, *misfits], [])
 
 
 def people_of(planned: Sequence[PlannedRecording | Scan]) -> pd.DataFrame:
@@ -253,8 +288,21 @@ def _notes_on_signals(stored: Sequence[_Stored]) -> list[str]:
     if num_transposed := sum(item.transposed for item in stored):
         notes.append(f"{num_transposed} tables had parcels in rows and were transposed")
     if num_reordered := sum(item.reordered for item in stored):
-        notes.append(f"{num_reordered} tables had another order of parcels, by their headers, and were reordered")
+        notes.append(f"{num_reordered} tables had another order of parcels, by their names, and were reordered")
+    remarks = Counter(remark for item in stored for remark in item.remarks)
+    notes += [f"in {number} tables {remark}" for remark, number in remarks.most_common(MOST_REMARKS)]
+    if len(remarks) > MOST_REMARKS:
+        notes.append(f"{len(remarks) - MOST_REMARKS} more kinds of lines and columns were left out as names or counts")
     return notes
+
+
+def _notes_on_others(beside: Sequence[Failure]) -> list[str]:
+    """Tables of recordings that another table was stored for, by what they are."""
+    return [
+        f"{group.num_inputs} tables of recordings that are stored from another table were left out: "
+        f"{group.reason.removeprefix(PLACE).lstrip(': ')}: {listed(group.sources, 3)}"
+        for group in group_reasons([asdict(failure) for failure in beside])
+    ]
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

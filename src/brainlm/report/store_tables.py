@@ -84,13 +84,13 @@ def _by_reason(groups: tuple[ReasonGroup, ...]) -> Table:
             Cell(group.reason, look="why"),
             number_cell(f"{group.num_inputs:,}"),
             Cell(group.remedy, look="why"),
-            Cell(group.examples[0], look="path"),
+            Cell(group.examples, look="path"),
         )
         for group in groups[:MAX_REASONS]
     )
     caption = "Inputs left out, by reason; “…” stands for what differs between them."
     caption += f" {len(groups) - MAX_REASONS:,} rarer reasons are not shown." if len(groups) > MAX_REASONS else ""
-    return Table(("reason", "inputs", "remedy", "for example"), rows, caption, words=True)
+    return Table(("reason", "inputs", "remedy", "which"), rows, caption, words=True)
 
 
 def people(looked: Looked) -> Section:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from brainlm.errors import ConfigError
-from brainlm.extras import check_extra
 from brainlm.model.autoencoder import MaskedAutoencoder
 
 # The projections of queries, keys and values, and of what attention mixed; the feed-forward layers stay as they are.
@@ -48,7 +47,13 @@ def merge_adapters(network: MaskedAutoencoder) -> None:
 
 
 def _peft() -> Any:
-    check_extra("peft", what="low-rank adapters", otherwise="choose another part of the encoder to train")
-    import peft
-
+    try:
+        import peft
+    except ImportError as error:
+        raise ConfigError(
+            "low-rank adapters need peft, which is not installed",
+            expected="the package peft",
+            found=str(error),
+            remedy="pip install 'brainlm[finetune]', or choose another part of the encoder to train",
+        ) from error
     return peft

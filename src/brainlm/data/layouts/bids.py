@@ -7,17 +7,17 @@ read and those whose name has a dot (``fmriprep-23.2``) in silence, and makes ``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from brainlm.data.bids import subject_id
+from brainlm.data.bids import part_of_image, run_label, subject_id
 from brainlm.data.layouts.candidates import Candidate
 from brainlm.data.layouts.source import Found, Source
 from brainlm.data.layouts.walking import Folder, Walker, check_file
-from brainlm.data.planned import failure_of
+from brainlm.data.planned import failure_of, listed
 from brainlm.data.scan import Scan, ScanKind
-from brainlm.errors import DataError
+from brainlm.errors import DataError, Failure
 
 Names = Mapping[str, str]  # entity -> value, with suffix and ext
 
@@ -31,7 +31,6 @@ KINDS = ("nifti", "cifti", "table")
 
 RUN_ENTITIES = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part")
 SPACE_ENTITIES = ("space", "cohort", "res", "den")
-IN_RUN_LABEL = ("acq", "ce", "dir")  # entities that tell acquisitions apart, for which a recording has no column
 OF_INTEREST = re.compile(r"_(bold|timeseries|mask|regressors|motion)\.(nii\.gz|nii|[dp]tseries\.nii|tsv)$")
 SUBJECT_FOLDER = re.compile(r"/sub-(?P<sub>[^/]+)(?:/ses-(?P<ses>[^/]+))?(?:/func)?$")
 ENTERED = re.compile(r"^(sub-.+|ses-.+|func)$")
@@ -85,6 +84,7 @@ def folder_candidates(folder: Folder, _: Source, found: Found) -> Iterable[Candi
     names = parsed(folder.files)
     beside = companions(names)
     root = dataset_root(folder.path)
+    found.failures += parts_without_whole(folder, names)
     for file, entities in names.items():
         kind = kind_of(entities)
         if kind is None or "sub" not in entities:
@@ -98,9 +98,36 @@ def folder_candidates(folder: Folder, _: Source, found: Found) -> Iterable[Candi
         yield candidate_of(folder, file, entities, kind, beside, root=root)
 
 
+def parts_without_whole(folder: Folder, names: Mapping[str, Names]) -> list[Failure]:
+    """The runs of which a folder has single echoes or phases, and no image or table of all of them."""
+    whole = {_whole_run(entities) for entities in names.values() if kind_of(entities) is not None}
+    parts: dict[tuple[str, ...], list[str]] = {}
+    for file, entities in names.items():
+        if (
+            part_of_image(entities)
+            and kind_of({**entities, "part": "mag", "echo": ""})
+            and _whole_run(entities) not in whole
+        ):
+            parts.setdefault(_whole_run(entities), []).append(file)
+    return [
+        Failure(folder.path_of(files[0]), *why_only_parts([part_of_image(names[file]) for file in files]))
+        for files in parts.values()
+    ]
+
+
+def why_only_parts(parts: Sequence[str]) -> tuple[str, str]:
+    """Reason and remedy for a run of which there are only such parts."""
+    reason = f"its run is there only as {listed(sorted(set(parts)))}, and not as one signal of all"
+    return reason, "combine the echoes or phases first (tedana; fMRIPrep writes the combination without `echo-`)"
+
+
+def _whole_run(entities: Names) -> tuple[str, ...]:
+    return _key({**entities, "echo": "", "part": ""}, RUN_ENTITIES)
+
+
 def kind_of(entities: Names) -> ScanKind | None:
     """What a file named so is to us; None: nothing that is read. Single echoes and phases are not whole images."""
-    if "echo" in entities or entities.get("part", "mag") != "mag" or "hemi" in entities:
+    if part_of_image(entities) or "hemi" in entities:
         return None
     suffix, ending = entities.get("suffix"), entities.get("ext")
     if suffix == "bold" and ending in (".nii.gz", ".nii") and "stat" not in entities:
@@ -172,15 +199,6 @@ def candidate_of(
         sidecar=sidecar_of(folder, file),
         root=root,
     )
-
-
-def run_label(entities: Names) -> str:
-    """The run, with whatever else tells acquisitions apart in front: ``dirAP1`` for ``dir-AP_run-1``.
-
-    What a file's recording is called depends on its own name only, never on which other files are there.
-    """
-    parts = [f"{key}{entities[key]}" for key in IN_RUN_LABEL if entities.get(key)]
-    return "".join(parts) + entities.get("run", "")
 
 
 def selectable(entities: Names) -> dict[str, str]:

@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainlm.data.bids import entities_of
-from brainlm.data.layouts.bids import OF_INTEREST, candidate_of, companions, find_in_folders, kind_of, parsed
+from brainlm.data.layouts.bids import (
+    OF_INTEREST,
+    candidate_of,
+    companions,
+    find_in_folders,
+    kind_of,
+    parsed,
+    parts_without_whole,
+)
 from brainlm.data.layouts.candidates import Candidate
 from brainlm.data.layouts.source import Found, Source
 from brainlm.data.layouts.walking import Folder, check_file
@@ -56,6 +64,8 @@ def _is_passed_over(file: str) -> bool:
 def _candidates(folder: Folder, source: Source, found: Found) -> Iterable[Candidate]:
     beside = companions(parsed(folder.files))
     wanted = {path.name for path in source.files}
+    if source.pattern is None:
+        found.failures += parts_without_whole(folder, parsed(folder.files))
     for file, names in parsed(folder.files, IMAGE).items():
         if NO_SERIES.search(file) or (wanted and file not in wanted):
             continue

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from brainlm.errors import DataError, Failure
 
+MAX_POINTER_BYTES = 1000
+POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs": "Git LFS"}
+
 
 @dataclass(frozen=True, eq=False)
 class Folder:
@@ -125,6 +128,13 @@ def check_file(folder: Folder, file: str) -> None:
             found=f"a link to {Path(path).readlink()}, which is not there",
             remedy="fetch its content (datalad get, git annex get), or remove the link",
         )
+    if pointer := _pointer_in(path):
+        raise DataError(
+            f"{path} is not the file itself, but a pointer to it",
+            expected="the file's content",
+            found=pointer,
+            remedy="fetch its content (datalad get, git annex get or git lfs pull), or leave it out",
+        )
     try:
         path.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -140,6 +150,21 @@ def check_file(folder: Folder, file: str) -> None:
             found="no permission",
             remedy="give yourself the right to read it (chmod u+r), or leave it out",
         )
+
+
+def _pointer_in(path: str) -> str:
+    """What stands in place of a file whose content git-annex or Git LFS has not fetched; "" where it is there."""
+    try:
+        if not 0 < os.stat(path).st_size <= MAX_POINTER_BYTES:  # noqa: PTH116  a million of these
+            return ""
+        with open(path, "rb") as file:  # noqa: PTH123
+            content = file.read(MAX_POINTER_BYTES)
+    except OSError:  # said below
+        return ""
+    for start, program in POINTERS.items():
+        if content.startswith(start):
+            return f"a pointer of {program}: {content[:60].decode('utf-8', 'replace').splitlines()[0]}..."
+    return ""
 
 
 def printable(text: str) -> str:
