@@ -94,6 +94,6 @@ def test_it_stays_small(num_parcels, num_features):
 
 
 def test_without_torch_geometric_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
+    monkeypatch.setitem(sys.modules, "torch_geometric", None)
     with pytest.raises(ConfigError, match=r"brainlm\[baselines\]"):
         GraphNetwork(torch.zeros(3, 3), 2, 1)

@@ -44,6 +44,8 @@ class Attempt:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A shell without job control starts background processes with SIGINT ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
 

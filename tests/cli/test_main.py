@@ -1,7 +1,6 @@
 """From words to a call: help, defaults, overrides, and complaints that name what was meant."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import yaml
 
 import brainlm
 from brainlm.cli.data_verbs import import_recordings
-from brainlm.cli.main import INTERRUPTED, VERBS, _tidied, parser_of
+from brainlm.cli.main import KEEPS_PIECES, VERBS, _tidied, parser_of
 from brainlm.cli.model_verbs import pretrain
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
@@ -218,12 +217,5 @@ def test_the_printed_configuration_is_a_file_that_gives_the_same_again(speak, tm
     assert str(again.store) == "a.store"
 
 
-def test_an_interruption_says_that_what_was_finished_is_kept(speak, monkeypatch):
-    def inspect(store: Path) -> int:
-        """Somebody presses Ctrl-C."""
-        raise KeyboardInterrupt(store)
-
-    monkeypatch.setattr("brainlm.cli.data_verbs.inspect", inspect)
-    spoken = speak("inspect", "a.store")
-    assert spoken.status == INTERRUPTED == 130
-    assert "interrupted; what was finished is kept" in spoken.err
+def test_verbs_that_keep_what_is_finished_exist():
+    assert set(KEEPS_PIECES) < set(VERBS)

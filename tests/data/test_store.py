@@ -1,5 +1,6 @@
 """A store gives back what was put in, opens for others too, and says what is wrong with it."""
 
+import dataclasses
 import json
 import pickle
 import time
@@ -13,8 +14,10 @@ import pytest
 from brainlm.data import shard_writer
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
+from brainlm.data.shards import Shards, open_shard
 from brainlm.data.store import Store, StoreWriter
 from brainlm.errors import DataError
+from brainlm.files import CHECKSUM, sealed
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -181,15 +184,140 @@ def test_a_missing_or_shortened_shard_is_refused_by_name(recordings, make_store)
         Store.open(store.path)
 
 
-def test_a_changed_byte_is_found_when_asked_to_verify(recordings, make_store):
-    store = make_store(recordings)
-    shard = store.path / "data-00000.arrow"
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x80
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder where it is remembered which shards were found whole; every file counts as long unchanged."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("brainlm.data.manifest.RECENT_NS", 0)
+    return tmp_path / "cache" / "brainlm" / "whole"
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of the files that are read to be compared with their checksum."""
+    from brainlm.data import manifest
+
+    names = []
+    whole = manifest.sha256_of
+    monkeypatch.setattr(manifest, "sha256_of", lambda path: names.append(path.name) or whole(path))
+    return names
+
+
+def test_no_flipped_byte_of_a_shard_is_used(recordings, make_store):
+    store = make_store(recordings, recordings_per_shard=3)
+    shard = store.path / "data-00001.arrow"
+    size = shard.stat().st_size
+    for position in [*range(0, 2000, 97), *range(2000, size - 1500, size // 20), *range(size - 1500, size, 61)]:
+        flip(shard, position)
+        with pytest.raises(DataError, match=r"data-00001\.arrow(.|\n)*SHA-256(.|\n)*SHA-256(.|\n)*restore"):
+            Store.open(store.path)
+        flip(shard, position)
+    assert len(Store.open(store.path)) == len(recordings)
+
+
+def test_a_shard_of_another_store_is_refused(recordings, make_store, tmp_path):
+    one = make_store(recordings)
+    changed = dataclasses.replace(recordings[0], bold=recordings[0].bold + 1)
+    other = make_store([changed, *recordings[1:]], path=tmp_path / "b.store")
+    (one.path / "data-00000.arrow").write_bytes((other.path / "data-00000.arrow").read_bytes())
+    with pytest.raises(DataError, match=r"data-00000\.arrow"):
+        Store.open(one.path)
+
+
+def test_shards_are_compared_with_their_checksums_once(recordings, make_store, cache, hashed):
+    store = make_store(recordings, recordings_per_shard=3)
+    for record in cache.iterdir():  # writing a store remembers its shards
+        record.unlink()
+    hashed.clear()
     Store.open(store.path)
+    assert [name for name in hashed if name.endswith(".arrow")] == [item["file"] for item in store.manifest.shards]
+    hashed.clear()
+    Store.open(store.path)
+    assert hashed == ["parcels.tsv"]
+    Store.open(store.path, verify=True)
+    assert len(hashed) > 2
+    hashed.clear()
+    (store.path / "data-00001.arrow").write_bytes((store.path / "data-00001.arrow").read_bytes())
+    Store.open(store.path)
+    assert hashed == ["parcels.tsv", "data-00001.arrow"]
+    flip(store.path / "data-00001.arrow", 500)
     with pytest.raises(DataError, match="SHA-256"):
-        Store.open(store.path, verify=True)
+        Store.open(store.path)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_store_that_was_just_written_is_not_read_again(recordings, make_store, hashed):
+    Store.open(make_store(recordings, recordings_per_shard=3).path)
+    assert set(hashed) == {"parcels.tsv"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"shards": 3}', '{"shards": {"data-00000.arrow": [1, 2, 3, "x"]}}'])
+def test_a_damaged_note_of_whole_shards_is_not_believed(recordings, make_store, cache, hashed, text):
+    store = make_store(recordings)
+    (record,) = cache.iterdir()
+    record.write_text(text)
+    hashed.clear()
+    Store.open(store.path)
+    assert "data-00000.arrow" in hashed
+
+
+def test_a_store_opens_where_nothing_can_be_remembered(recordings, make_store, cache, hashed):
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.write_text("a file where a folder should be")
+    store = make_store(recordings)
+    for _ in range(2):
+        hashed.clear()
+        assert len(Store.open(store.path)) == len(recordings)
+        assert "data-00000.arrow" in hashed
+
+
+def test_a_shard_written_to_a_moment_ago_is_read_again(recordings, make_store, tmp_path, monkeypatch, hashed):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = make_store(recordings)
+    hashed.clear()
+    Store.open(store.path)
+    assert "data-00000.arrow" in hashed
+
+
+@pytest.mark.parametrize("entry", [[], 3, None, [{}], [3], [{"file": "../x.arrow"}]], ids=repr)
+def test_a_manifest_with_other_shards_than_files_is_refused(recordings, make_store, entry):
+    store = make_store(recordings)
+    path = store.path / "manifest.json"
+    content = json.loads(path.read_text())
+    (shard,) = content["shards"]
+    content["shards"] = [shard | entry[0]] if entry == [{"file": "../x.arrow"}] else entry
+    path.write_text(json.dumps({name: value for name, value in content.items() if name != CHECKSUM}))
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+        Store.open(store.path)
+
+
+def test_a_changed_word_in_the_manifest_is_refused(recordings, make_store):
+    store = make_store(recordings)
+    path = store.path / "manifest.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 0'))
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+        Store.open(store.path)
+
+
+def test_offsets_that_lead_out_of_the_signals_are_refused(recordings, make_store):
+    path = make_store(recordings).path / "data-00000.arrow"
+    first_points = np.cumsum([0, *(len(recording.bold) for recording in recordings)]).astype("<i4").tobytes()
+    position, refused = path.read_bytes().index(first_points), 0
+    for byte in range(len(first_points)):
+        flip(path, position + byte)
+        try:
+            shards = Shards([open_shard(path)], num_parcels=6)
+            assert all(shards.bold(row).sum() is not None for row in range(len(shards)))
+        except DataError:
+            refused += 1
+        flip(path, position + byte)
+    assert refused > len(recordings)
 
 
 def test_a_changed_parcels_table_is_refused(recordings, make_store):
@@ -205,7 +333,8 @@ def test_a_changed_parcels_table_is_refused(recordings, make_store):
 def test_a_newer_format_is_refused_with_the_command_to_run(recordings, make_store):
     store = make_store(recordings)
     content = json.loads((store.path / "manifest.json").read_text())
-    (store.path / "manifest.json").write_text(json.dumps({**content, "format_version": 99}))
+    del content[CHECKSUM]
+    (store.path / "manifest.json").write_text(json.dumps(sealed({**content, "format_version": 99})))
     with pytest.raises(DataError, match=r"format version 99(.|\n)*pip install"):
         Store.open(store.path)
 
@@ -222,8 +351,10 @@ def test_a_shard_that_is_no_arrow_file_is_refused(recordings, make_store):
     store = make_store(recordings)
     shard = store.path / "data-00000.arrow"
     shard.write_bytes(b"\x07" * shard.stat().st_size)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="SHA-256"):
         Store.open(store.path)
+    with pytest.raises(DataError, match="cannot be read"):
+        open_shard(shard)
 
 
 def test_a_store_can_be_moved(recordings, make_store, tmp_path):

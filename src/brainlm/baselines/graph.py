@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from brainlm.baselines.standardise import Standardise
 from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 
 EDGE_SHARE = 0.1  # of all pairs of parcels; brain graphs are usually thresholded at 5 to 30 %
 WIDTH = 32
@@ -169,14 +170,8 @@ def torch_geometric_or_refuse() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's names that it uses and that are on their way out
-            import torch_geometric.nn  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ConfigError(
-            "graph networks need torch_geometric",
-            found="it is not installed",
-            remedy="pip install 'brainlm[baselines]', or leave the graph networks out",
-        ) from error
+    check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's names that it uses and that are on their way out
+        import torch_geometric.nn  # type: ignore[import-untyped]
     return torch_geometric.nn

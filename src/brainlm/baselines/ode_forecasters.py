@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from brainlm.baselines.sequence_forecasters import WIDTH, Framed, Persistence, silent
-from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 
 STATE = 32
 # A fixed solver of fourth order, one step a time point, four evaluations of f in each: a learnt f need not be followed
@@ -168,12 +168,7 @@ class LatentODEForecaster(nn.Module):
 
 
 def _torchdiffeq() -> Any:
-    try:
-        import torchdiffeq
-    except ImportError as error:
-        raise ConfigError(
-            "neural differential equations need torchdiffeq",
-            found="it is not installed",
-            remedy="pip install 'brainlm[baselines]', or leave them out",
-        ) from error
+    check_extra("torchdiffeq", what="neural differential equations", otherwise="leave them out (--methods linear)")
+    import torchdiffeq
+
     return torchdiffeq

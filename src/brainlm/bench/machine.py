@@ -17,6 +17,7 @@ import torch
 
 import brainlm
 from brainlm.errors import DataError
+from brainlm.processes import worker_settings
 
 ResultT = TypeVar("ResultT")
 
@@ -97,7 +98,7 @@ def in_fresh_process(function: Callable[..., ResultT], *arguments: object) -> Re
     Raises:
         DataError: the process was killed, usually because memory ran out.
     """
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), **worker_settings()) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:

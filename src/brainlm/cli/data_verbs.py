@@ -133,7 +133,7 @@ def inspect(store: Path, *, html: bool | Path = False, max_read: int = MAX_READ,
         store: the store.
         html: write the page, too: to this file, or beside the store (study.html for study.store).
         max_read: for the page, compare the connectivity of at most this many recordings, drawn at random; 0: of all.
-        verify: also compare every file with its checksum (reads the whole store).
+        verify: compare every file with its checksum again, also those that were whole before (reads the whole store).
     """
     opened = Store.open(store, verify=verify)
     page = _page(opened, html) if html else None

@@ -10,7 +10,6 @@ import argparse
 import difflib
 import importlib
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from brainlm.cli.endings import DEBUG, DONE, SOME_FAILED, WRONG_USAGE, complain, run_verb
 from brainlm.errors import BrainLMError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+__all__ = ["DONE", "SOME_FAILED", "VERBS", "main", "parser_of"]
+
+# What is safe when a signal stops a verb, and how to go on: of the verbs that keep what is finished, and of the others.
+GOES_ON = "what is finished is kept; the same command goes on from there"
+AGAIN = "files are written whole or not at all; run the same command again"
+KEEPS_PIECES = ("demo", "parcellate", "pretrain", "probe", "finetune", "forecast", "networks")
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,14 @@ EXAMPLES = """\
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
+    """Run the command line; returns the exit status.
+
+    0: all done. 1: some inputs or parts failed, the rest is done. 2: wrong usage or input. 3: a fault of ours.
+    128 + n: stopped by signal n. ``--debug`` anywhere among the words shows tracebacks.
+    """
     words = list(sys.argv[1:] if words is None else words)
+    debug = DEBUG in words
+    words = [word for word in words if word != DEBUG]
     if not words or words[0] in ("-h", "--help", "help"):
         _overview()
         return DONE if words else WRONG_USAGE
@@ -87,31 +97,22 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"brainlm {brainlm.__version__}\n")
         return DONE
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        return _run(words[0], words[1:])
-    except BrainLMError as error:
-        _complain(str(error))
+    name = words[0]
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        complain(f"no verb {name!r}{f'; did you mean {near[0]!r}?' if near else ''}\n  verbs: {', '.join(VERBS)}")
         return WRONG_USAGE
-    except BrokenPipeError:
-        # The reader of our output went away (head, less): nothing more to say, and nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except KeyboardInterrupt:
-        _complain("interrupted; what was finished is kept, the same command goes on where that is possible")
-        return INTERRUPTED
+    when_stopped = GOES_ON if name in KEEPS_PIECES else AGAIN
+    return run_verb(name, lambda: _run(name, words[1:]), when_stopped=when_stopped, debug=debug)
 
 
 def _run(name: str, words: list[str]) -> int:
-    if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1)
-        _complain(f"no verb {name!r}{f'; did you mean {near[0]!r}?' if near else ''}\n  verbs: {', '.join(VERBS)}")
-        return WRONG_USAGE
     function = VERBS[name].load()
     parser = parser_of(name, function, words)
     try:
         arguments = parser.parse_args(_tidied(words, parser))
     except argparse.ArgumentError as error:
-        _complain(
+        complain(
             f"brainlm {name}: {_with_nearest(error, _tidied(words, parser), parser)}\n  see: brainlm {name} --help"
         )
         return WRONG_USAGE
@@ -141,7 +142,11 @@ def parser_of(name: str, function: Callable[..., int], words: Sequence[str] = ()
             return super().format_help(formatter).replace("<class 'Path'>", "Path")
 
     parser = VerbParser(
-        prog=f"brainlm {name}", exit_on_error=False, allow_abbrev=False, description=VERBS[name].summary
+        prog=f"brainlm {name}",
+        exit_on_error=False,
+        allow_abbrev=False,
+        description=VERBS[name].summary,
+        epilog=f"{DEBUG}, anywhere among the words: show the traceback of an error.",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     added = parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
@@ -253,7 +258,3 @@ def _overview() -> None:
         "usage: brainlm VERB ...        (brainlm VERB --help says more)\n\n"
         "verbs, in the order of a study:\n" + "\n".join(lines) + f"\n\nfor example:\n{EXAMPLES}\n"
     )
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"error: {text}\n")

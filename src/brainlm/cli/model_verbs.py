@@ -15,6 +15,7 @@ from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
+from brainlm.processes import is_first_process
 from brainlm.training.config import DeviceConfig, TrainingConfig
 
 
@@ -40,7 +41,7 @@ def pretrain(
         overwrite: remove the run that is there and start anew.
     """
     from brainlm.data.store import Store
-    from brainlm.training.run import RunPlan, is_first_process
+    from brainlm.training.run import RunPlan
     from brainlm.training.run import pretrain as train
 
     opened = Store.open(store)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, show_failures, step
-from brainlm.cli.main import DONE, INTERRUPTED, SOME_FAILED
+from brainlm.cli.endings import DONE, SOME_FAILED, Stopped
 from brainlm.data.atlas import Atlas
 from brainlm.data.cleaning import Cleaning
 from brainlm.data.merging import merge_parts
@@ -159,8 +159,11 @@ def parcellate(
                 overwrite=overwrite,
                 progress=reporter.to(bar),
             )
-    except KeyboardInterrupt:
-        return _say_interrupted(reporter, store)
+    except (Stopped, KeyboardInterrupt) as stop:
+        kept = f"kept in {partial_folder(store)}" if reporter.total else "nothing was begun"
+        done = f"{reporter.done:,} of {reporter.total:,} scans are finished and {kept}"
+        stop.add_note(f"{done}; the same command goes on from there")
+        raise
     return _report(summary) if share.is_whole else _report_part(summary, share, store)
 
 
@@ -194,15 +197,6 @@ class _Reporter:
                 self._last_line_s = time.monotonic()
 
         return update
-
-
-def _say_interrupted(reporter: _Reporter, store: Path) -> int:
-    kept = f"kept in {partial_folder(store)}" if reporter.total else "nothing was begun"
-    say(
-        f"interrupted: {reporter.done:,} of {reporter.total:,} scans are finished and {kept}; "
-        "the same command goes on from there"
-    )
-    return INTERRUPTED
 
 
 def _of_part(number: int, part: Part) -> str:

@@ -15,6 +15,7 @@ from brainlm.data.processing import Processed
 from brainlm.data.scan import Scan
 from brainlm.data.workers import Work, killed
 from brainlm.errors import ConfigError, DataError, Failure
+from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -65,14 +66,9 @@ def over_cluster(scans: Iterable[Scan], task: Work, *, address: str) -> Generato
 
 
 def _client(address: str) -> Client:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ConfigError(
-            "a Dask cluster needs the package distributed",
-            found="it is not installed",
-            remedy="pip install 'brainlm[distributed]', here and where the workers run",
-        ) from error
+    check_extra("distributed", what="the workers of a Dask cluster, and this machine,", otherwise="use --jobs")
+    from distributed import Client
+
     try:
         return Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:

@@ -13,7 +13,6 @@ from typing import Any
 
 import brainlm
 from brainlm.data.atlas import Atlas
-from brainlm.data.manifest import sha256_of
 from brainlm.data.partial import Part
 from brainlm.data.processing import ParcellationSettings
 from brainlm.data.recording import Phenotype
@@ -21,6 +20,7 @@ from brainlm.data.scan import Scan
 from brainlm.data.scans import FoundScans
 from brainlm.data.shards import StoredType, is_missing
 from brainlm.data.splits import SplitRule
+from brainlm.files import sha256_of
 
 
 def header_of(atlas: Atlas, settings: ParcellationSettings, part: Part) -> dict[str, Any]:

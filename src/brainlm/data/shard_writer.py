@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from brainlm import atomic
-from brainlm.data.manifest import sha256_of
 from brainlm.data.recording import Phenotype
 from brainlm.data.shards import Layout, PhenotypeType, Row, encode, encode_phenotype, open_shard
+from brainlm.files import sha256_of
 
 # A record batch is held in memory until it is written. 16 million values are 64 MiB of float32, and far below the
 # 2^31 that Arrow's 32-bit list offsets can address.

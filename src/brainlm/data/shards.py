@@ -19,10 +19,12 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Float, Float32, Int64
 
+from brainlm.data.manifest import REMEDY
 from brainlm.data.quality import PARCEL_COVERAGE, QUALITY_COLUMNS, Quality
 from brainlm.data.recording import Phenotype
 from brainlm.data.statistics import RecordingStatistics
 from brainlm.errors import DataError
+from brainlm.files import damaged
 
 StoredType = Literal["float32", "float16"]
 PhenotypeType = Literal["float64", "string"]
@@ -182,18 +184,18 @@ def dataset_state(shards: Sequence[Mapping[str, Any]]) -> str:
 def open_shard(path: Path) -> pa.Table:
     """The shard as a memory-mapped table: nothing is read until it is looked at.
 
+    Whether its bytes are those that were written is asked before (``Manifest.check_files``).
+
     Raises:
         DataError: the file is not a whole Arrow stream.
     """
-    try:
-        return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"the shard {path} cannot be read",
-            expected="a whole Arrow stream",
-            found=str(error).splitlines()[0],
-            remedy="restore the file from a copy, or import the recordings again",
-        ) from error
+    with damaged(path, what="a whole Arrow stream", remedy=REMEDY):
+        try:
+            table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+            table.validate()
+            return table
+        except pa.ArrowException as error:
+            raise ValueError(str(error).splitlines()[0]) from error
 
 
 class Shards:
@@ -216,6 +218,7 @@ class Shards:
             self._signals.append(storage.values.values.to_numpy(zero_copy_only=True))
             self._lists.append([self._matrix(batch.column(name)) for name in lists])
             first_point = storage.offsets.to_numpy(zero_copy_only=True).astype(np.int64)
+            _check_offsets(first_point, num_points=len(self._signals[-1]) // num_parcels)
             self._batch_of += [number] * len(batch)
             self._row_in_batch += range(len(batch))
             self._offset_of += (first_point[:-1] * num_parcels).tolist()
@@ -256,3 +259,14 @@ class Shards:
 
     def _matrix(self, column: pa.FixedSizeListArray) -> Float32[np.ndarray, "N P"]:
         return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.num_parcels)
+
+
+def _check_offsets(first_point: Int64[np.ndarray, "_"], *, num_points: int) -> None:
+    """Raise DataError unless recordings follow each other within the signals: others would be read from elsewhere."""
+    if first_point[0] < 0 or (np.diff(first_point) < 0).any() or first_point[-1] > num_points:
+        raise DataError(
+            "a shard's recordings do not lie within its signals",
+            expected=f"time points 0 to {num_points}, one recording after the other",
+            found=f"{first_point.min()} to {first_point.max()}",
+            remedy=REMEDY,
+        )

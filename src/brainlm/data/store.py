@@ -56,7 +56,7 @@ class Store:
 
         Args:
             path: the folder that ``brainlm import`` wrote.
-            verify: also compare every shard with its checksum, which reads the whole store.
+            verify: read and compare also those shards that were found whole before and have not been written to since.
 
         Raises:
             DataError: it is not a store, not a whole one, not the one the manifest describes, or of a newer format.

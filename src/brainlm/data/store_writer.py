@@ -168,6 +168,7 @@ class StoreWriter:
         if self._before_publishing is not None:
             self._before_publishing(manifest)
         atomic.publish(self._claimed, self.path)
+        manifest.remember(self.path)
 
     def _with_coverage(self, parcels: Parcels) -> Parcels:
         """The table with the mean coverage of each parcel over the recordings, where it is known."""

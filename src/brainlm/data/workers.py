@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from brainlm.data.atlas import Atlas
 from brainlm.data.processing import ParcellationSettings, Processed, process
 from brainlm.data.scan import Scan
 from brainlm.errors import ConfigError, Failure
+from brainlm.processes import start_worker
 
 Work = Callable[[Scan], Processed]  # what is done to a scan; it must be possible to send it to other processes
 WAITING_PER_JOB = 2  # scans handed to the processes beforehand, so that none of them waits for the next
@@ -100,8 +98,8 @@ def _pool(jobs: int, task: Work) -> Iterator[ProcessPoolExecutor]:
     """Processes that do ``task``, started and ready; they end with this block, however it is left."""
     # New interpreters, not forks: threads of this process (rich, Arrow, BLAS) would leave their locks behind in forks.
     context = multiprocessing.get_context("spawn")
-    theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(task, theirs))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(task, os.getpid()))
     try:
         try:
             pool.submit(os.getpid).result()
@@ -114,34 +112,24 @@ def _pool(jobs: int, task: Work) -> Iterator[ProcessPoolExecutor]:
             ) from error
         yield pool
     except BaseException:
-        ours.close()  # ends the processes at once, instead of after the scans they are at
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()  # at once, instead of after the scan it is at
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        ours.close()
-        theirs.close()
 
 
 _task: Work | None = None  # of this worker process
 
 
-def _start(task: Work, lifeline: Connection) -> None:
+def _start(task: Work, parent: int) -> None:
     """Make this process a worker."""
     global _task
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     _task = task
     threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the first one decides
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-
-
-def _end_with(lifeline: Connection) -> None:
-    """End this process when the one that started it is gone, however it went: nothing comes through, then it closes."""
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        os._exit(1)
+    start_worker(parent)
 
 
 def _in_worker(scan: Scan) -> Processed:

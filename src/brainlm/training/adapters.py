@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 from brainlm.model.autoencoder import MaskedAutoencoder
 
 # The projections of queries, keys and values, and of what attention mixed; the feed-forward layers stay as they are.
@@ -47,13 +48,7 @@ def merge_adapters(network: MaskedAutoencoder) -> None:
 
 
 def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise ConfigError(
-            "low-rank adapters need peft, which is not installed",
-            expected="the package peft",
-            found=str(error),
-            remedy="pip install 'brainlm[finetune]', or choose another part of the encoder to train",
-        ) from error
+    check_extra("peft", what="low-rank adapters", otherwise="choose another part of the encoder to train")
+    import peft
+
     return peft

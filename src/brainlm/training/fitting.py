@@ -24,6 +24,7 @@ from brainlm.errors import ConfigError
 from brainlm.training.best_state import EpochBatches, KeepBest
 from brainlm.training.callbacks import Repeatable
 from brainlm.training.finetune_config import SupervisedConfig
+from brainlm.training.ranks import take_over
 from brainlm.training.run import quiet
 
 Listener = Callable[[Mapping[str, float]], None]
@@ -78,6 +79,7 @@ def fit_network(
         warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
         trainer = _trainer(config, [Repeatable(config.seed), *_stopping(config, held_out), keep], logs)
+        take_over(trainer)
         torch.manual_seed(config.seed)
         network.train()
         trainer.fit(module, _loader(batches), None if held_out is None else _loader(held_out))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -46,11 +45,13 @@ from brainlm.model.checkpoint import write_whole
 from brainlm.model.config import ModelConfig
 from brainlm.model.masks import parse_masks
 from brainlm.model.space_time import temporal_covariance
+from brainlm.processes import is_first_process
 from brainlm.training.batches import Batch, Schedule, TrainingBatches, ValidationBatches
 from brainlm.training.callbacks import LAST_STATE, Announce, Repeatable, SaveRun, Speed, Standing, WholeFileIO
 from brainlm.training.config import DeviceConfig, TrainingConfig
 from brainlm.training.pretrain import Pretraining
 from brainlm.training.provenance import provenance
+from brainlm.training.ranks import all_or_none, take_over
 from brainlm.training.schedule import Stretches
 
 SETTINGS_FILE = "config.yaml"
@@ -172,7 +173,7 @@ def pretrain(
         on_start(plan, resumed)
     data = _Data(plan, training, with_own=bool(model.own_covariance_points))
     state = run / LAST_STATE
-    with quiet():
+    with quiet(), all_or_none():
         trainer.fit(module, datamodule=data, ckpt_path=str(state) if state.is_file() else None, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return RunSummary(run, resumed, network.num_parameters, plan.num_windows, figures)
@@ -190,12 +191,6 @@ def _check_masks(model: ModelConfig, training: TrainingConfig) -> None:
             )
 
 
-def is_first_process() -> bool:
-    """False in the further processes that torchrun, SLURM or Lightning start for a run on several devices."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
-    return all(rank in ("", "0") for rank in ranks)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep to ourselves what Lightning says about things that are as they should be."""
@@ -209,6 +204,9 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*`IterableDataset` has `__len__` defined.*")
         # Said every epoch of a store without validation recordings, of which the user has been told once.
         warnings.filterwarnings("ignore", ".*Total length of `list` across ranks is zero.*")
+        # What is logged with sync_dist unset is the same in all processes.
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")
+        warnings.filterwarnings("ignore", ".*torch.distributed._functional_collectives.*")
         # Lightning's own use of a torch name that is on its way out.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         try:
@@ -371,7 +369,7 @@ def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Train
     """
     try:
         with quiet():
-            return _make_trainer(run, training, device)
+            trainer = _make_trainer(run, training, device)
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(
             "there is no such device to train on",
@@ -379,6 +377,8 @@ def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Train
             found=f"{device}: {error}",
             remedy="leave them at auto, or see `brainlm pretrain --help`",
         ) from error
+    take_over(trainer)
+    return trainer
 
 
 def _make_trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Trainer:

@@ -93,6 +93,6 @@ def test_sites_that_cannot_be_harmonised_are_refused(features, table, sites, err
 
 
 def test_without_the_package_the_extra_is_named(features, table, monkeypatch):
-    monkeypatch.setitem(sys.modules, "combatlearn.core", None)
+    monkeypatch.setitem(sys.modules, "combatlearn", None)
     with pytest.raises(ConfigError, match=r"brainlm\[baselines\]"):
         Harmonisation.fit(features, table, "site")

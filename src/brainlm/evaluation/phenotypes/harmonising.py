@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from brainlm.errors import ConfigError, DataError
 from brainlm.evaluation.phenotypes.design import Design, column_of
+from brainlm.extras import check_extra
 
 _FEWEST_PER_SITE = 2
 
@@ -83,15 +84,9 @@ class Harmonisation:
 
 
 def _combat_model() -> Any:
-    try:
-        from combatlearn.core import ComBatModel
-    except ImportError as error:
-        raise ConfigError(
-            "harmonising needs a package that is not installed",
-            expected="combatlearn",
-            found=str(error),
-            remedy="pip install 'brainlm[baselines]'",
-        ) from error
+    check_extra("combatlearn", what="harmonised features", otherwise="leave --harmonise out")
+    from combatlearn.core import ComBatModel
+
     return ComBatModel
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.estimators import Estimator, fit_predict
@@ -19,6 +19,7 @@ from brainlm.evaluation.phenotypes.folds import Fold
 from brainlm.evaluation.phenotypes.linear import ridge
 from brainlm.evaluation.phenotypes.problem import InnerFolds, Problem
 from brainlm.evaluation.phenotypes.rotation import Coordinates
+from brainlm.processes import worker_settings
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 """Of the labels (N,) and the predictions (R, N, K), NaN where a unit was not tested: the higher the better."""
@@ -87,7 +88,8 @@ def null_scores(
     else:
         one = delayed(_predictions)
         tasks = (one(coordinates, problem.with_values(values_N), folds, inner, estimator) for values_N in labels)
-        predicted = Parallel(n_jobs=jobs)(tasks)
+        with parallel_config(backend="loky", **worker_settings()):
+            predicted = Parallel(n_jobs=jobs)(tasks)
     scores = [float(statistic(values_N, of_these)) for values_N, of_these in zip(labels, predicted, strict=True)]
     return NullScores(scores[0], np.array(scores[1:], dtype=np.float64), swaps.num_fixed)
 

@@ -34,6 +34,7 @@ from brainlm.evaluation.phenotypes.predictions import (
 )
 from brainlm.evaluation.phenotypes.problem import Problem
 from brainlm.evaluation.phenotypes.targets import Cohort
+from brainlm.processes import worker_settings
 
 PROCEDURE = 1  # part of every key: a change of what is computed makes old predictions strangers
 PART = ".part.npz"
@@ -173,7 +174,7 @@ def _predicted(method: Method, study: Study, folds: Sequence[Fold], jobs: int) -
             yield fold, _predict(method, study, fold)
         return
     # Many small products: threads within one would wait for each other longer than they compute.
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1, **worker_settings()):
         several = Parallel(n_jobs=jobs, return_as="generator")
         yield from zip(folds, several(delayed(_predict)(method, study, fold) for fold in folds), strict=True)
 
