@@ -61,6 +61,12 @@ def test_public_names_are_there_when_asked_for():
         assert getattr(brainlm, name) is not None
 
 
+def test_the_public_names_are_listed_and_nothing_else():
+    import brainlm
+
+    assert dir(brainlm) == sorted(brainlm.__all__)
+
+
 def test_what_the_documentation_begins_with_is_public():
     import brainlm
 

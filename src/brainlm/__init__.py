@@ -32,6 +32,10 @@ _HOMES = {
 __all__ = ["Atlas", "BrainLM", "BrainLMFeatures", "Parcels", "Recording", "Store", "__version__", "parcellate"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'brainlm' has no attribute {name!r}")

@@ -64,6 +64,11 @@ def test_order_of_the_table_is_the_order_of_the_parcels(image, volume):
     np.testing.assert_allclose(atlas.parcels.coordinates[0], expected, atol=0.01)
 
 
+def test_an_atlas_prints_what_it_is(image):
+    atlas = Atlas.load(image)
+    assert all(fact in repr(atlas) for fact in (atlas.name, f"{len(atlas.parcels)} parcels", image.name))
+
+
 def test_without_table_the_labels_are_the_names(image):
     atlas = Atlas.load(image)
     assert atlas.parcels.table["name"].tolist() == ["parcel-3", "parcel-7", "parcel-20"]

@@ -162,6 +162,32 @@ def test_an_index_beyond_the_end_is_an_index_error_and_iteration_ends(recordings
     assert store[-1].subject == "06"
 
 
+@pytest.mark.parametrize("index", [["01"], "01", slice(0, 2), 1.0, None, True, np.array([True]), 7, -8])
+def test_what_is_no_position_is_refused_with_how_to_choose(index, recordings, make_store):
+    store = make_store(recordings)
+    for ask in (store.__getitem__, store.bold):
+        with pytest.raises(DataError, match=r"0 to 6(.|\n)*store\.take(.|\n)*store\.select") as refused:
+            ask(index)
+        assert repr(index) in str(refused.value)
+
+
+@pytest.mark.parametrize("indices", [["01"], [0, 7], [-8], [True] * 7, [0.5], slice(0, 2)])
+def test_positions_that_are_none_are_refused_when_several_are_taken(indices, recordings, make_store):
+    with pytest.raises(DataError, match=r"0 to 6(.|\n)*store\.select"):
+        make_store(recordings).take(indices)
+
+
+def test_what_a_store_a_recording_and_parcels_print_is_short_and_says_what_they_are(recordings, make_store):
+    store = make_store(recordings)
+    for thing, facts in (
+        (store, ("Store(", str(store.path), "7 recordings")),
+        (store[0], ("Recording(", store[0].name, f"{store[0].num_timepoints} time points")),
+        (store.parcels, (f"Parcels({store.num_parcels}", "coordinates")),
+    ):
+        assert all(fact in repr(thing) for fact in facts), repr(thing)
+        assert len(repr(thing)) < 200
+
+
 def test_a_folder_that_is_no_store_is_refused_with_what_is_there(tmp_path):
     (tmp_path / "diary.txt").write_text("")
     with pytest.raises(DataError, match=r"is not a store(.|\n)*diary\.txt"):

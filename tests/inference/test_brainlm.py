@@ -46,6 +46,17 @@ def test_embedding_is_the_networks_encoding_averaged(model, store):
     np.testing.assert_allclose(found.parcels, by_row[model.network.tokenizer.rows_of_parcels()], **CLOSE)
 
 
+def test_a_model_and_its_results_print_what_they_are(model, store):
+    embedding = model.embed(store[0])
+    shown = repr(model)
+    assert all(fact in shown for fact in (f"{model.network.num_parameters:,}", f"{len(model.parcels)} parcels", "cpu"))
+    assert f"parcels {embedding.parcels.shape}" in repr(embedding)
+    filled = model.reconstruct(store[0], mask="random", ratio=0.5, seed=0)
+    for result in (model, embedding, model.attention(store[0]), filled):
+        assert repr(result).startswith(f"{type(result).__name__}(")
+        assert len(repr(result)) < 250
+
+
 def test_embedding_is_deterministic_even_with_dropout(make_model, store):
     model = make_model(dropout=0.5)
     first, second = model.embed(store[0]), model.embed(store[0])

@@ -51,6 +51,10 @@ class Atlas:
     sha256: str
     grayordinates: Path | None = None
 
+    def __repr__(self) -> str:
+        files = [path.name for path in (self.image, self.grayordinates) if path is not None]
+        return f"Atlas({self.name!r}: {len(self.parcels)} parcels, {', '.join(files) or 'no image'})"
+
     @classmethod
     def load(
         cls,

@@ -95,6 +95,10 @@ class Parcels:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __repr__(self) -> str:
+        place = "MNI coordinates" if self.has_coordinates else "no coordinates"
+        return f"Parcels({len(self)}: {place}, networks: {', '.join(self.networks) or 'none'})"
+
     @property
     def labels(self) -> Int64[np.ndarray, "P"]:
         """The integer of each parcel in the label image."""

@@ -63,6 +63,11 @@ class Recording:
                 remedy="check that the file is what you think it is",
             )
 
+    def __repr__(self) -> str:
+        atlas = f" of {self.atlas}" if self.atlas else ""
+        size = f"{self.num_timepoints} time points, {self.num_parcels} parcels{atlas}"
+        return f"Recording({self.name}: {size}, TR {self.tr:g} s)"
+
     @property
     def num_timepoints(self) -> int:
         """T, the number of time points (volumes)."""

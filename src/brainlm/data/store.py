@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import operator
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,10 @@ from brainlm.data.store_writer import StoreWriter
 from brainlm.errors import DataError
 
 __all__ = ["Manifest", "RecordingStatistics", "Store", "StoreAppender", "StoreWriter", "append"]
+
+
+class RecordingIndexError(DataError, IndexError):
+    """Something that names no recording of a store by its position; Python's iteration ends at it, too."""
 
 
 class Store:
@@ -89,15 +94,18 @@ class Store:
         """T of every recording."""
         return self._shards.num_timepoints[self._rows]
 
-    def bold(self, index: SupportsIndex) -> Float[np.ndarray, "T P"]:
+    def bold(self, index: Any) -> Float[np.ndarray, "T P"]:
         """The signal of a recording in its stored type: a read-only view on the file, no copy."""
-        return self._shards.bold(int(self._rows[index.__index__()]))
+        return self._shards.bold(int(self._rows[self._position(index)]))
 
-    def __getitem__(self, index: SupportsIndex) -> Recording:
-        """The recording at ``index``, its signal copied and float32."""
-        if not -len(self) <= index.__index__() < len(self):
-            raise IndexError(f"recording {index} of {len(self)}")
-        row: dict[str, Any] = {str(name): value for name, value in self._metadata.iloc[index.__index__()].items()}
+    def __getitem__(self, index: Any) -> Recording:
+        """The recording at ``index``, an integer (from the end where negative); its signal copied and float32.
+
+        Raises:
+            RecordingIndexError: there is none, or ``index`` is not an integer; see ``select`` and ``take``.
+        """
+        index = self._position(index)
+        row: dict[str, Any] = {str(name): value for name, value in self._metadata.iloc[index].items()}
         phenotypes = {name: None if pd.isna(row[name]) else row[name] for name in self.phenotypes}
         return Recording(
             bold=np.array(self.bold(index), dtype=np.float32),
@@ -187,12 +195,30 @@ class Store:
             "as --split 0.6,0.2,0.2: a split follows from a hash of each name, and may be empty where people are few",
         )
 
-    def take(self, indices: Sequence[int] | Int64[np.ndarray, "M"]) -> Store:
-        """The recordings at these positions, in this order."""
-        positions = np.asarray(indices)
-        assert positions.size == 0 or np.issubdtype(positions.dtype, np.integer), "positions, not a mask"
-        rows = self._rows[positions.astype(np.int64)]
+    def take(self, indices: Any) -> Store:
+        """The recordings at these positions (a sequence or an array of integers), in this order.
+
+        Raises:
+            RecordingIndexError: a position beyond the end, or no position at all, such as a name or a mask.
+        """
+        positions = [self._position(index) for index in np.asarray(indices).ravel().tolist()]
+        rows = self._rows[np.array(positions, dtype=np.int64)]
         return Store(self.path, manifest=self.manifest, parcels=self.parcels, shards=self._shards, rows=rows)
+
+    def _position(self, index: Any) -> int:
+        try:
+            position = None if isinstance(index, bool | np.bool_) else operator.index(index)
+        except TypeError:
+            position = None
+        if position is not None and -len(self) <= position < len(self):
+            return position
+        raise RecordingIndexError(
+            "a store gives a recording by its position",
+            expected=f"an integer from 0 to {len(self) - 1}, or from -{len(self)} to -1" if len(self) else "no index",
+            found=f"{index!r} in a store of {len(self)} recordings",
+            remedy="several by position: store.take([0, 2]), or store.take(np.flatnonzero(mask)); by their metadata: "
+            'store.select(subject="01", split="test")',
+        )
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} recordings, {self.num_parcels} parcels, {self.manifest.atlas})"

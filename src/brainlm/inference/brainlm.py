@@ -60,6 +60,14 @@ class BrainLM:
         self.provenance = dict(provenance or {})
         self.evaluation = evaluation
 
+    def __repr__(self) -> str:
+        atlas = self.provenance.get("data", {}).get("atlas")
+        return (
+            f"BrainLM({self.network.num_parameters:,} parameters, {len(self.parcels)} parcels"
+            f"{f' of {atlas}' if atlas else ''}, windows of {self.config.num_timepoints} time points"
+            f"{f' at TR {self.tr_s:g} s' if self.tr_s else ''}, {self.config.head} head, on {self.device})"
+        )
+
     @classmethod
     def from_pretrained(
         cls, path_or_id: str | Path, *, subfolder: str | None = None, parcels: Parcels | None = None

@@ -5,10 +5,17 @@ T time points, P parcels, W windows, D width, L layers, H heads, C temporal patc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float32
+
+
+def _shapes(result: Embedding | Reconstruction | Attention) -> str:
+    """A result by the shapes of its arrays."""
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    shown = [f"{name} {getattr(value, 'shape', value)}" for name, value in values.items()]
+    return f"{type(result).__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +28,8 @@ class Embedding:
     mean: Float32[np.ndarray, "D"]
     parcels: Float32[np.ndarray, "P D"]
     windows: Float32[np.ndarray, "W D"]
+
+    __repr__ = _shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,8 @@ class Reconstruction:
     predicted: Float32[np.ndarray, "T P"]
     hidden: Bool[np.ndarray, "T P"]
     r2: float
+
+    __repr__ = _shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,3 +71,5 @@ class Attention:
     rollout: Float32[np.ndarray, "P"]
     parcels: Float32[np.ndarray, "P P"]
     lags: Float32[np.ndarray, "G P P"]
+
+    __repr__ = _shapes
