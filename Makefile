@@ -24,7 +24,7 @@ HAS_BRAINLM := $(VENV)/.has-brainlm
 HAS_DEV := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint wheel bench clean
 
 help: ## what can be made
 	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,15 @@ lint: $(HAS_DEV) ## set up, then style, formatting, types and import directions
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
+
+# Not .venv: an environment of its own, which never had an extra.
+wheel: $(HAS_VENV) ## build the wheel (dist/) and try it, without extras, in an empty environment
+	rm -rf dist build
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH)
+	build/wheel/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
+	build/wheel/bin/python tests/try_wheel.py
 
 bench: $(HAS_BRAINLM) ## set up, then measure how fast this machine reads, trains and embeds
 	$(VENV)/bin/brainlm bench $(BENCH)

@@ -1,9 +1,12 @@
 """The project as a whole: its parts agree with each other, and nothing is left lying around."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TEXT = {".py", ".md", ".toml", ".html", ".svg", ".yml", ".yaml", ".json", ".txt", ".cfg", ""}
+DISTRIBUTIONS = packages_distributions()  # which distribution an import comes from
 # In pieces, so that this file does not find itself.
 LEFT_OVER = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "<!-- " + "figure")
 MACHINE_PATHS = re.compile("/(" + "work|root|home/" + r"\w+|Users/\w+)/\w")
@@ -117,10 +121,47 @@ def test_extras_that_messages_and_pages_name_exist():
     assert "dev" in named
 
 
-def test_ci_runs_the_command_of_the_readme():
+def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
+    """The packages that a file imports, and whether it does so when it is loaded and not only in a function."""
+    tree = ast.parse(read(path))
+    at_once = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        yield from ((name.partition(".")[0], id(node) in at_once) for name in names)
+
+
+def providers(requirements: list[str]) -> set[str]:
+    """The distributions that requirements name (``dask[distributed]`` brings both), their names written in one way."""
+    return {name.replace("_", "-").lower() for line in requirements for name in re.findall(r"[\w-]+", line)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda path: path.name)
+def test_what_a_file_imports_is_a_dependency_or_lazily_of_an_extra_that_it_names(path):
+    project = pyproject()["project"]
+    base, extras = providers(project["dependencies"]), project["optional-dependencies"]
+    own = {"brainlm", *sys.stdlib_module_names}
+    for package, at_once in imports_of(path):
+        found = {name.replace("_", "-").lower() for name in (package, *DISTRIBUTIONS.get(package, ()))}
+        if package in own or found & base:
+            continue
+        (extra,) = [name for name, lines in extras.items() if name != "dev" and found & providers(lines)] or [None]
+        assert extra is not None, f"{package} is declared nowhere"
+        assert not at_once, f"{package} must not be imported when the module is loaded"
+        assert f"brainlm[{extra}]" in read(path), f"{package} is of the extra {extra}, which no message names"
+
+
+def test_what_nilearn_draws_surfaces_with_is_a_dependency():
+    assert "plotly" in providers(pyproject()["project"]["dependencies"])
+
+
+def test_ci_runs_both_commands_of_the_readme_in_its_order():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert "make test" in read(script)
+    commands = re.findall(r"^make (\w+)", read(script), re.MULTILINE)
+    (readme,) = [match for match in re.findall(r"```sh\n(.*?)```", read(PAGES[0]), re.DOTALL) if "make test" in match]
+    assert [name for name in commands if name in readme] == re.findall(r"^make (\w+)", readme, re.MULTILINE)
     planned = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for check in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
         assert check in planned

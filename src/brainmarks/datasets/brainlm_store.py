@@ -9,8 +9,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 import pandas as pd
 import torch
-from brainmarks.datasets.base import HFDataset
-from brainmarks.datasets.registry import register_dataset
+
+try:
+    from brainmarks.datasets.base import HFDataset
+    from brainmarks.datasets.registry import register_dataset
+except ImportError as error:
+    raise ImportError("the suite itself is not installed: pip install 'brainlm[brainmarks]'") from error
 
 from brainlm.data.splits import SPLITS
 from brainlm.data.store import Store

@@ -4,7 +4,10 @@ The folders ``brainmarks`` and ``brainmarks/models`` are namespace packages that
 they have no ``__init__.py``. What is registered is in ``brainlm.inference.brainmarks``.
 """
 
-from brainmarks.models.registry import register_model
+try:
+    from brainmarks.models.registry import register_model
+except ImportError as error:
+    raise ImportError("the suite itself is not installed: pip install 'brainlm[brainmarks]'") from error
 
 from brainlm.inference.brainmarks import EmbeddingModule, SampleTransform, checkpoint_model
 
