@@ -72,7 +72,7 @@ EXAMPLES = """\
   brainlm import my_tables/ study.store --atlas A424 --tr 0.735
   brainlm pretrain study.store --out runs/13m --preset 13m
   brainlm evaluate runs/13m study.store
-  brainlm probe runs/13m study.store --target age --folds leave-site-out
+  brainlm probe runs/13m study.store --target age --folds leave-site-out --seen leave_out
   brainlm forecast runs/13m study.store --context 180 --horizon 20 --finetune
   brainlm attention runs/13m study.store --contrast task --levels rest,movie
   brainlm networks runs/13m study.store --labels yeo7
