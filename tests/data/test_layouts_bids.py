@@ -115,6 +115,28 @@ def test_single_echoes_phases_and_maps_are_not_read(tmp_path):
     assert Path(only(fmriprep(tmp_path / "d", names), tr=2.0).path).name == PREPROC
 
 
+@pytest.mark.parametrize("layout", ["bids", "plain"])
+def test_runs_of_which_there_are_single_echoes_alone_are_named(tmp_path, layout):
+    ending = "space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
+    names = [PREPROC, *(f"sub-02_task-rest_echo-{echo}_{ending}" for echo in (1, 2))]
+    found = find_scans([fmriprep(tmp_path / "d", names)], layout=layout, tr=2.0)
+    assert [scan.subject for scan in found.scans] == ["sub-01"]
+    (failure,) = found.failures
+    assert "sub-02_task-rest_echo-1" in failure.source
+    assert "a single echo (echo-1), a single echo (echo-2)" in failure.reason
+    assert "combine the echoes" in failure.remedy
+
+
+def test_a_pointer_of_git_annex_is_named(tmp_path):
+    dataset = fmriprep(tmp_path / "d", [PREPROC, PREPROC.replace("sub-01", "sub-02")])
+    (path,) = dataset.rglob(f"{PREPROC}")
+    path.write_text("/annex/objects/MD5E-s100--0123.nii.gz\n")
+    found = find_scans([dataset], tr=2.0)
+    (failure,) = found.failures
+    assert "git-annex" in failure.reason
+    assert "datalad get" in failure.remedy
+
+
 def test_acquisitions_and_directions_are_runs_of_their_own(tmp_path):
     ending = "space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
     stems = ["task-rest_acq-645", "task-rest_acq-1400", "task-rest_dir-AP_run-1", "task-rest_dir-PA_run-1"]
