@@ -285,6 +285,13 @@ def test_what_matches_and_is_no_readable_file_is_named_with_its_remedy(study, tm
     assert remedy in failure.remedy
 
 
+@pytest.mark.parametrize("ending", ["tsv.gz", "xlsx", "h5", "ptseries.nii"])
+def test_tables_of_kinds_that_are_not_read_are_named(study, tmp_path, parcels, ending):
+    (study / f"sub-11_ts.{ending}").write_bytes(b"x")
+    notes = run_import(study, tmp_path / "a.store", parcels).notes
+    assert any("convert them" in note and f"sub-11_ts.{ending}" in note for note in notes)
+
+
 def test_folders_that_a_pattern_matches_are_searched(study, tmp_path, parcels):
     given = study / "sub-0[12]"
     summary = import_recordings([given], tmp_path / "a.store", parcels=parcels, atlas="toy", tr=2.0)

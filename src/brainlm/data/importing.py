@@ -58,6 +58,10 @@ NO_SIGNALS: Mapping[str, re.Pattern[str]] = {
 }
 
 
+# Kinds of tables that are not read, but not passed over in silence.
+OTHER_KINDS = re.compile(r"\.((tsv|csv|txt|1d|dat)\.gz|xlsx?|ods|h5|hdf5|parquet|pkl|[pd]tseries\.nii)$", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class _Input:
     path: Path
@@ -269,9 +273,11 @@ def _search(root: Path, found: _Inputs, *, prefix: str = "", but: str | Path | N
             found.failures.append(_folder_named_as_table(Path(folder.path)))
             continue
         for file in sorted(folder.files):
-            if Path(file).suffix.lower() not in TABLE_SUFFIXES:
-                continue
             path, name = Path(folder.path_of(file)), prefix + folder.name_of(file)
+            if path.suffix.lower() not in TABLE_SUFFIXES:
+                if OTHER_KINDS.search(file):
+                    found.passed_over["files of kinds that are not read here (unpack or convert them)"].append(name)
+                continue
             kind = next((kind for kind, known in NO_SIGNALS.items() if known.search(file)), "")
             if kind or (but is not None and path.exists() and path.samefile(but)):
                 found.passed_over[kind or "other tables"].append(name)
