@@ -121,7 +121,7 @@ def test_the_same_command_goes_on_after_an_interruption(typed, monkeypatch):
         within.setattr(scan_verbs, "parcellate_scans", interrupted)
         spoken = typed("good")
     assert spoken.status == 130
-    assert "interrupted: 3 of 8 scans are finished and kept in a.store.partial; the same command goes on" in spoken.out
+    assert "3 of 8 scans are finished and kept in a.store.partial; the same command goes on" in spoken.err
     spoken = typed("good")
     assert spoken.status == 0
     assert "note: 3 scans were finished in an earlier attempt, and not done again" in spoken.out
@@ -185,9 +185,9 @@ def test_a_store_that_is_there_is_replaced_only_when_asked(typed):
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(typed, monkeypatch):
-    monkeypatch.setattr(scan_verbs, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("brainlm.cli.console.LINE_EVERY_S", 0.01)
     spoken = typed("good")
-    assert re.search(r"^5 of 8 \(\S+ scans/s, 0 failed\)$", spoken.out, re.MULTILINE)
+    assert re.search(r"^scans: \d of 8, .* \(\S+ scans/s, 0 failed\)$", spoken.out, re.MULTILINE)
 
 
 TREES = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +17,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,7 +25,10 @@ from rich.table import Column, Table
 
 from brainlm.data.exclusions import PLACE, group_reasons
 from brainlm.errors import Failure
+from brainlm.processes import is_first_process
 
+LINE_EVERY_S = 60.0  # where there is no terminal to draw a bar on, such as in the log of a cluster's job
+MEASURE_S = 5.0  # of work, before its time is estimated
 MOST_REASONS = 20  # for which inputs were left out, on screen; all are in the store's manifest
 
 console = Console(highlight=False)
@@ -107,33 +112,120 @@ def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) ->
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[ProgressBar]:
-    """A bar with a count and the time left, shown from its first update on."""
-    columns = (
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        TimeElapsedColumn(),
-        TextColumn("[dim]left[/dim]"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}[/dim]", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-    )
-    progress = Progress(*columns, console=console, expand=True)
+    """How far some work is: a bar on a terminal, shown from its first update on; elsewhere plain lines.
+
+    The lines (of a cluster's job, say) are: one when it begins; an estimate of the whole time once the first pieces are
+    measured; one at least each minute, even while nothing is finished; and one at the end of work that took longer.
+    """
+    bar = _Bar(description.strip()) if console.is_terminal else _Lines(description.strip())
     try:
-        yield ProgressBar(progress, progress.add_task(description, total=None, start=False, note=""))
+        yield bar
     finally:
-        progress.stop()
+        bar.stop()
 
 
-class ProgressBar:
-    """One bar; ``update`` fits the callbacks of all rooms."""
+class ProgressBar(ABC):
+    """``update`` fits the callbacks of all rooms."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
+    @abstractmethod
     def update(self, done: int, total: int, note: str = "") -> None:
         """Say how far it is."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it."""
+
+
+class _Bar(ProgressBar):
+    def __init__(self, description: str) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left[/dim]"),
+            TimeRemainingColumn(),
+            TextColumn(
+                "[dim]{task.fields[note]}[/dim]", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
+            console=console,
+            expand=True,
+        )
+        self._task = self._progress.add_task(f"{description:<12}", total=None, start=False, note="")
+
+    def update(self, done: int, total: int, note: str = "") -> None:
         if not self._progress.live.is_started:
             self._progress.start()
             self._progress.start_task(self._task)
         self._progress.update(self._task, completed=done, total=total, note=escape(note))
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class _Lines(ProgressBar):
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._begun = self._measured_from = self._last_line = time.monotonic()
+        self._done = self._first_done = self._total = 0
+        self._note = ""
+        self._is_estimated = False
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self._ticker.start()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        with self._lock:
+            is_first = not self._total
+            if total != self._total or done < self._done:  # another kind of pieces: measured anew
+                self._measured_from, self._first_done, self._is_estimated = time.monotonic(), done, False
+            self._done, self._total, self._note = done, total, note
+            if is_first:
+                self._say(f"{done:,} of {total:,}, begun")
+            measured_s = time.monotonic() - self._measured_from
+            if not self._is_estimated and measured_s >= MEASURE_S and self._first_done < done < total:
+                self._is_estimated = True
+                pieces, seconds = done - self._first_done, duration_text(measured_s)
+                self._say(
+                    f"{done:,} of {total:,}, about {duration_text(measured_s + self._left_s)} in all "
+                    f"(estimated from {pieces:,} in {seconds})"
+                )
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._ticker.join()
+        seconds = time.monotonic() - self._begun
+        if self._total and seconds >= LINE_EVERY_S:
+            self._say(f"{self._done:,} of {self._total:,} in {duration_text(seconds)}")
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(max(0.0, self._last_line + LINE_EVERY_S - time.monotonic())):
+            with self._lock:
+                if time.monotonic() - self._last_line >= LINE_EVERY_S:
+                    self._say(self._standing())
+
+    def _standing(self) -> str:
+        gone = duration_text(time.monotonic() - self._begun)
+        if not self._total:
+            return f"at work for {gone}"
+        left = f", about {duration_text(self._left_s)} left" if self._first_done < self._done < self._total else ""
+        return f"{self._done:,} of {self._total:,}, {gone} gone{left}" + (f" ({self._note})" if self._note else "")
+
+    @property
+    def _left_s(self) -> float:
+        seconds = time.monotonic() - self._measured_from
+        return seconds / (self._done - self._first_done) * (self._total - self._done)
+
+    def _say(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        if is_first_process():  # all processes of a run on several devices are equally far
+            say(f"{self._description}: {text}")
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds, minutes, or hours and minutes, whole."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

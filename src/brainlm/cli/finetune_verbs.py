@@ -100,7 +100,8 @@ def finetune(
     commands = [f"brainlm report {run}"] if desk.results == Path(run) else []
     if final:
         step("training a model on everybody")
-        written = method.write_final(study, folder / "model", {"study": folder.name, "command": command_typed()})
+        with progress_bar("training"):
+            written = method.write_final(study, folder / "model", {"study": folder.name, "command": command_typed()})
         say(f"the fine-tuned model: {written}")
         commands.append(f"brainlm predict {written} STORE")
     next_command(*commands)

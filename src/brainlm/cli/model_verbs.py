@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from brainlm.cli.console import console, next_command, progress_bar, say, step
+from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
@@ -53,7 +52,8 @@ def pretrain(
         "training": dataclasses.asdict(training),
     }
 
-    with _TrainingBar() as bar:
+    with progress_bar("windows") as bar:
+        training_bar = _Training(bar)
 
         def on_start(plan: RunPlan, resumed: bool) -> None:
             step(f"{'going on with' if resumed else 'pretraining'} {out} on {store}")
@@ -66,7 +66,7 @@ def pretrain(
                 say(f"{len(plan.windows.excluded)} recordings are shorter than a window and left out")
             if plan.validation is None:
                 say("the store has no validation recordings: the last model is kept, not the best")
-            bar.start(plan.stretches.epochs, plan.num_windows)
+            training_bar.start(plan.stretches.epochs, plan.num_windows)
 
         summary = train(
             opened,
@@ -79,7 +79,7 @@ def pretrain(
             command=shlex.join(["brainlm", *sys.argv[1:]]),
             overwrite=overwrite,
             on_start=on_start,
-            on_progress=bar.update,
+            on_progress=training_bar.update,
         )
     if not is_first_process():
         return DONE
@@ -90,56 +90,34 @@ def pretrain(
     return DONE
 
 
-class _TrainingBar:
-    """Windows done, windows a second, losses and the time left; one line per validation where no terminal is."""
+class _Training:
+    """Shows windows, losses and speed; where no terminal is, every validation has a line, too."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[speed]} windows/s  loss {task.fields[loss]}  val R2 {task.fields[r2]}"),
-            TimeElapsedColumn(),
-            TextColumn("[dim]left[/dim]"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._progress.add_task("", total=None, start=False, epoch="-", speed="-", loss="-", r2="-")
-        self._epochs = 0
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._epochs = self._num_windows = 0
+        self._started = time.monotonic()
+        self._first_windows: float | None = None  # a resumed run starts in the middle
         self._last_r2: float | None = None
 
-    def __enter__(self) -> _TrainingBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
     def start(self, epochs: int, num_windows: int) -> None:
-        """Show the bar."""
-        self._epochs = epochs
-        self._progress.update(self._task, total=num_windows)
-        if console.is_terminal:
-            self._progress.start()
-        self._progress.start_task(self._task)
+        """Begin."""
+        self._epochs, self._num_windows, self._started = epochs, num_windows, time.monotonic()
 
     def update(self, figures: Mapping[str, float | int]) -> None:
         """Take the figures of a step or a validation."""
-        task = self._progress.tasks[0]
-        speed = task.speed
-        r2 = figures.get("val_r2")
-        self._progress.update(
-            self._task,
-            completed=figures["windows"],
-            epoch=f"{int(figures['epoch'])}/{self._epochs}",
-            speed="-" if speed is None else f"{speed:.1f}",
-            loss=_short(figures.get("train_loss")),
-            r2=_short(r2),
+        windows, r2 = figures["windows"], figures.get("val_r2")
+        if self._first_windows is None:
+            self._first_windows = windows
+        speed = (windows - self._first_windows) / max(time.monotonic() - self._started, 1e-9)
+        epoch = f"epoch {int(figures['epoch'])}/{self._epochs}"
+        loss = f"loss {_short(figures.get('train_loss'))}"
+        self._bar.update(
+            int(windows), self._num_windows, f"{epoch}  {loss}  val R2 {_short(r2)}  {speed:.1f} windows/s"
         )
         if not console.is_terminal and r2 is not None and r2 != self._last_r2:
-            say(
-                f"epoch {int(figures['epoch'])}/{self._epochs}  {int(figures['windows'])} windows"
-                f"  loss {_short(figures.get('train_loss'))}"
-                f"  val loss {_short(figures.get('val_loss'))}  val R2 {_short(r2)}"
-            )
+            val_loss = _short(figures.get("val_loss"))
+            say(f"{epoch}  {int(windows)} windows  {loss}  val loss {val_loss}  val R2 {_short(r2)}")
             self._last_r2 = r2
 
 

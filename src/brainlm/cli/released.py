@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from brainlm.cli.console import console, next_command, say, step
+from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.errors import CheckpointError, ConfigError
 
@@ -173,7 +173,8 @@ def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False, stric
     training = bool((store.metadata["split"] == "train").any())
     which = "training recordings" if training else "recordings; it has no training split"
     say(f"scaling fitted on the store's {len(cohort)} {which} (the statistics of these weights were never published)")
-    model.fit_scaler(cohort, resample=resample)
+    with progress_bar("fitting the scaling"):
+        model.fit_scaler(cohort, resample=resample)
     model.provenance["scaler_fitted_on"] = {
         "store": store.path.name,
         "fingerprint": cohort.fingerprint,

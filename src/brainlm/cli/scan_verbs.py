@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.console import ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.endings import DONE, SOME_FAILED, Stopped
 from brainlm.data.atlas import Atlas
 from brainlm.data.cleaning import Cleaning
 from brainlm.data.merging import merge_parts
 from brainlm.data.parcellating import WRITING, parcellate_scans, partial_folder
 from brainlm.data.partial import Part
-from brainlm.data.planned import ImportSummary, Progress
+from brainlm.data.planned import ImportSummary
 from brainlm.data.processing import BY_RULE, ParcellationSettings
 from brainlm.data.scans import FoundScans, find_scans
 from brainlm.data.splits import SplitRule
 from brainlm.errors import ConfigError
 
 MOST_SCANS = 20  # listed by --dry_run
-LINE_EVERY_S = 60.0  # where there is no terminal to draw a bar on, such as in the log of a cluster's job
 
 
 def parcellate(
@@ -143,9 +141,9 @@ def parcellate(
         return _show_found(found, share)
     own = sum(share.takes(position) for position in range(1, len(found.scans) + 1))
     step(f"parcellating {_of_part(own, share)} -> {store}")
-    reporter = _Reporter()
-    try:
-        with progress_bar("scans") as bar:
+    with progress_bar("scans") as bar:
+        reporter = _Reporter(bar)
+        try:
             summary = parcellate_scans(
                 found,
                 store,
@@ -157,13 +155,13 @@ def parcellate(
                 part=share,
                 dtype=dtype,
                 overwrite=overwrite,
-                progress=reporter.to(bar),
+                progress=reporter.update,
             )
-    except (Stopped, KeyboardInterrupt) as stop:
-        kept = f"kept in {partial_folder(store)}" if reporter.total else "nothing was begun"
-        done = f"{reporter.done:,} of {reporter.total:,} scans are finished and {kept}"
-        stop.add_note(f"{done}; the same command goes on from there")
-        raise
+        except (Stopped, KeyboardInterrupt) as stop:
+            kept = f"kept in {partial_folder(store)}" if reporter.total else "nothing was begun"
+            done = f"{reporter.done:,} of {reporter.total:,} scans are finished and {kept}"
+            stop.add_note(f"{done}; the same command goes on from there")
+            raise
     return _report(summary) if share.is_whole else _report_part(summary, share, store)
 
 
@@ -179,24 +177,17 @@ def _atlas(atlas: str | None, parcels: Path | None, dlabel: Path | None) -> Atla
 
 
 class _Reporter:
-    """Remembers how far it is, and says so: on a bar and, where there is no terminal, in a line a minute."""
+    """Remembers how many scans are finished, beside showing it on a bar."""
 
-    def __init__(self) -> None:
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
         self.done = self.total = 0  # scans, not what is written of them
-        self._last_line_s = time.monotonic()
 
-    def to(self, bar: ProgressBar) -> Progress:
+    def update(self, done: int, total: int, note: str) -> None:
         """A callback."""
-
-        def update(done: int, total: int, note: str) -> None:
-            if note != WRITING:
-                self.done, self.total = done, total
-            bar.update(done, total, note)
-            if not console.is_terminal and time.monotonic() - self._last_line_s > LINE_EVERY_S:
-                say(f"{done:,} of {total:,} ({note})")
-                self._last_line_s = time.monotonic()
-
-        return update
+        if note != WRITING:
+            self.done, self.total = done, total
+        self._bar.update(done, total, note)
 
 
 def _of_part(number: int, part: Part) -> str:
@@ -259,5 +250,5 @@ def merge(parts: list[str], *, out: Path | None = None, overwrite: bool = False)
         raise ConfigError("which store to write is not said", expected="--out STORE", found="nothing", remedy="add it")
     step(f"merging {', '.join(parts[:3])}{' ...' if len(parts) > 3 else ''} -> {out}")
     with progress_bar("recordings") as bar:
-        summary = merge_parts(parts, out, overwrite=overwrite, progress=_Reporter().to(bar))
+        summary = merge_parts(parts, out, overwrite=overwrite, progress=bar.update)
     return _report(replace(summary, notes=(*summary.notes, "the parts are not needed any more, and can be removed")))
