@@ -1,7 +1,9 @@
 """How a verb ends: signals, faults, the machine's limits; each in words, with the exit status that scripts rely on."""
 
 import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +132,57 @@ def test_an_extra_that_is_missing_is_named(monkeypatch, package):
     with pytest.raises(ConfigError, match=package) as caught:
         check_extra(package, what="these")
     assert f"brainlm[{EXTRAS[package]}]" in str(caught.value)
+
+
+# Results and what comes after them.
+
+
+@pytest.fixture
+def copied(study, tmp_path):
+    """A run of its own that a test may change."""
+    shutil.copytree(study.run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def fails(*_, **__):
+    raise AttributeError("a drawing library of another version")
+
+
+def test_a_section_that_cannot_be_made_leaves_a_notice_in_the_page_and_the_rest(speak, copied, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("brainlm.report.sections.training", fails)
+    spoken = speak("report", copied)
+    assert spoken.status == 1, spoken.err
+    assert "the section training" in spoken.out
+    assert "a drawing library of another version" in spoken.out
+    assert "Traceback" not in spoken.out + spoken.err
+    page = (copied / "report.html").read_text()
+    assert "This section could not be made" in page
+    assert "Reconstruction" in page or "reconstruction" in page
+
+
+def test_pictures_that_fail_cost_no_result(speak, study, copied, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("brainlm.report.attention_pictures.write_surface", fails)
+    small = ("--deletion_recordings", 0, "--attribution_recordings", 0, "--num_bootstrap", 20)
+    spoken = speak("attention", copied, study.store, "--name", "all", *small)
+    assert spoken.status == 1, spoken.err
+    assert "the picture (surface)" in spoken.out
+    folder = copied / "attention" / "all"
+    assert json.loads((folder / "results.json").read_text())["files"]["surface"] is None
+    assert (folder / "table.csv").is_file()
+    assert (folder / "view.html").is_file()
+
+
+def test_examples_that_cannot_be_written_cost_no_evaluation(speak, study, copied, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "examples.npz")
+
+    monkeypatch.setattr("brainlm.evaluation.examples.write_examples", full)
+    spoken = speak("evaluate", copied, study.store, "--num_bootstrap", 20, "--overwrite")
+    assert spoken.status == 1, spoken.err
+    assert "the disk is full" in spoken.out
+    assert json.loads((copied / "evaluation.json").read_text())["conditions"]
 
 
 # Real processes.

@@ -6,15 +6,15 @@ import shlex
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 from rich.markup import escape
 
-from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, show_table, step
-from brainlm.cli.main import DONE
+from brainlm.cli.console import Parts, ProgressBar, console, next_command, progress_bar, say, show_table, step
 from brainlm.cli.phenotype_desk import command_typed
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -124,16 +124,24 @@ def attention(
             on_progress=bars.update,
         )
     study = replace(study, results=study.results | {"name": folder.name})
+    write_study(study)
+    parts = Parts()
     atlas = _atlas(run, opened)
-    files = {"nifti": write_images(study, atlas), **_pictures(study, atlas)}
+    files: dict[str, Any] = {"nifti": [], "surface": None, "view": None}
+    with parts.part("NIfTI images of the maps"):
+        files["nifti"] = write_images(study, atlas)
+    for kind, draw in (("surface", _surface), ("view", _view)):
+        with parts.part(f"the picture ({kind})"):
+            files[kind] = draw(study, atlas)
     study = replace(study, results=study.results | {"files": files})
     write_study(study)
-    _show(study)
+    with parts.part("the tables on screen"):
+        _show(study)
     if atlas is None:
         say("the store has no label image: maps are in table.csv, pictures show markers, and there are no NIfTI images")
     say(f"written: {folder}")
     next_command(f"brainlm report {shlex.quote(str(run))}")
-    return DONE
+    return parts.status()
 
 
 def _folder_name(name: str) -> str:
@@ -150,25 +158,47 @@ def _atlas(run: str, store: Store) -> Path | None:
     return store.atlas_image or (beside if beside.is_file() else None)
 
 
-def _pictures(study: AttentionStudy, atlas: Path | None) -> dict[str, str | None]:
-    """The contrast's t where there is one, else attention: as a still picture and as a brain that can be turned."""
-    from brainlm.report.attention_pictures import write_surface, write_view
+def _surface(study: AttentionStudy, atlas: Path | None) -> str | None:
+    """A still picture; None where there is nothing to draw on."""
+    from brainlm.report.attention_pictures import write_surface
 
+    name, shown = "maps/surface.png", _shown(study)
+    drawn = write_surface(
+        study.folder / name, study.parcels, atlas, shown.values_P, label=shown.label, centre=shown.centre
+    )
+    return name if drawn else None
+
+
+def _view(study: AttentionStudy, atlas: Path | None) -> str | None:
+    """A brain that can be turned; None where there is nothing to draw on."""
+    from brainlm.report.attention_pictures import write_view
+
+    name, shown = "view.html", _shown(study)
+    drawn = write_view(
+        study.folder / name, study.parcels, atlas, shown.values_P, label=shown.label, centre=shown.centre
+    )
+    return name if drawn else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A map to draw: its label and the value in the middle of its colours."""
+
+    values_P: np.ndarray
+    label: str
+    centre: float
+
+
+def _shown(study: AttentionStudy) -> _Shown:
+    """The contrast's t where there is one, else attention."""
     t_P = study.t_P
-    values_P, label, centre = study.relative_P, "attention / uniform", 1.0
-    if t_P is not None:
-        contrast = study.results["contrast"]
-        num_parcels = sum(t is not None for t in contrast["t"])
-        # A map of t looks vivid also where nothing is to be seen.
-        found_in = f"{contrast['num_significant'] or 'no'} of {num_parcels} parcels with q < {SIGNIFICANT:g}"
-        values_P, label, centre = t_P, f"t, {contrast['direction']} ({found_in})", 0.0
-    surface, view = study.folder / "maps" / "surface.png", study.folder / "view.html"
-    found: dict[str, str | None] = {"surface": None, "view": None}
-    if write_surface(surface, study.parcels, atlas, values_P, label=label, centre=centre):
-        found["surface"] = "maps/surface.png"
-    if write_view(view, study.parcels, atlas, values_P, label=label, centre=centre):
-        found["view"] = "view.html"
-    return found
+    if t_P is None:
+        return _Shown(study.relative_P, "attention / uniform", 1.0)
+    contrast = study.results["contrast"]
+    num_parcels = sum(t is not None for t in contrast["t"])
+    # A map of t looks vivid also where nothing is to be seen.
+    found_in = f"{contrast['num_significant'] or 'no'} of {num_parcels} parcels with q < {SIGNIFICANT:g}"
+    return _Shown(t_P, f"t, {contrast['direction']} ({found_in})", 0.0)
 
 
 def _facts(run: str, model: BrainLM, store: Store, begun: float) -> dict[str, Any]:

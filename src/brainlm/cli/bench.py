@@ -47,9 +47,9 @@ def bench(
     step(f"measuring {', '.join(chosen)} on {device}")
     with progress_bar("measuring") as bar:
         benchmark = run_benchmark(chosen, quick=quick, device=device, num_threads=threads, on_progress=bar.update)
-    _show(benchmark)
     if out is not None:
         say(f"written: {out} and {benchmark.write(out)}")
+    _show(benchmark)
     return DONE
 
 

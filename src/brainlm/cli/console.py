@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from brainlm.cli.endings import DONE, SOME_FAILED, in_words, write_traceback
 from brainlm.data.exclusions import PLACE, group_reasons
 from brainlm.errors import Failure
 from brainlm.processes import is_first_process
@@ -88,11 +89,12 @@ def interval_text(interval: Mapping[str, float | None] | None, *, sign: bool = F
     return escape(f"{text} [{interval['low']:{form}}, {interval['high']:{form}}]")
 
 
-def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) -> None:
+def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None, heading: bool = True) -> None:
     """The inputs that were left out, by reason: each reason and remedy once, then the inputs."""
     if not failures:
         return
-    console.print(f"[bold red]{len(failures)} left out:[/bold red]")
+    if heading:
+        console.print(f"[bold red]{len(failures)} left out:[/bold red]")
     groups = group_reasons([asdict(failure) for failure in failures])
     for group in groups[:MOST_REASONS]:
         if group.num_inputs == 1:
@@ -108,6 +110,45 @@ def show_failures(failures: Sequence[Failure], *, all_in: Path | None = None) ->
         console.print(f"  ... for {len(groups) - MOST_REASONS} more reasons")
     if all_in is not None and len(failures) > len(groups[:MOST_REASONS]):
         console.print(f"  [dim]each is listed in {escape(str(all_in))}[/dim]", soft_wrap=True)
+
+
+class Parts:
+    """What a verb does once its results are written: a part that fails is named, and the others are done all the same.
+
+    Pictures, pages, further models and the tables on screen are parts; none of them may cost what was computed.
+    """
+
+    def __init__(self) -> None:
+        self._failures: list[Failure] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Do the part called ``name``."""
+        try:
+            yield
+        except Exception as error:
+            self.failed(name, error)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Remember that a part failed."""
+        ours = in_words(error)
+        if ours is not None:
+            self._failures.append(Failure.from_error(name, ours))
+            return
+        try:
+            remedy = f"the rest is done; report this with its traceback, {write_traceback(name, error)}"
+        except OSError:
+            remedy = "the rest is done; report this"
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        self._failures.append(Failure(name, f"a fault of brainlm, {type(error).__name__}: {reason}", remedy))
+
+    def status(self) -> int:
+        """The exit status; the parts that failed are listed."""
+        if not self._failures:
+            return DONE
+        console.print(f"[bold red]{len(self._failures)} of the parts failed, the rest is done:[/bold red]")
+        show_failures(self._failures, heading=False)
+        return SOME_FAILED
 
 
 @contextmanager

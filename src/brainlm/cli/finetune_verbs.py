@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from brainlm.atomic import disk_errors, replacing
-from brainlm.cli.console import next_command, progress_bar, say, step
+from brainlm.cli.console import Parts, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, command_typed, processes, row_rule
 from brainlm.cli.phenotype_results import conclude
@@ -96,16 +96,17 @@ def finetune(
         predict_all([method], study, folder, on_progress=bar.update)
     evidence = desk.gather(rows, batch_size=batch_size)
     verdict = desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun)
-    conclude([verdict])
+    parts = Parts()
+    conclude([verdict], parts)
     commands = [f"brainlm report {run}"] if desk.results == Path(run) else []
     if final:
         step("training a model on everybody")
-        with progress_bar("training"):
+        with parts.part("the model of everybody"), progress_bar("training"):
             written = method.write_final(study, folder / "model", {"study": folder.name, "command": command_typed()})
-        say(f"the fine-tuned model: {written}")
-        commands.append(f"brainlm predict {written} STORE")
+            say(f"the fine-tuned model: {written}")
+            commands.append(f"brainlm predict {written} STORE")
     next_command(*commands)
-    return DONE
+    return parts.status()
 
 
 def predict(

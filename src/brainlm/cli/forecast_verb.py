@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import brainlm
-from brainlm.cli.console import ProgressBar, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.console import Parts, ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.forecast_results import show
-from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -162,12 +161,14 @@ def forecast(
         remarks=field.remarks,
     )
     write_study(folder, results)
-    show(results)
+    after = Parts()
+    with after.part("the tables on screen"):
+        show(results)
     say(f"written: {folder}")
     again = ["brainlm", "forecast", run, str(store), "--context", str(span.context), "--horizon", str(span.horizon)]
     more = [] if finetune else [shlex.join([*again, "--finetune", "--overwrite"])]
     next_command(*more, *([f"brainlm report {run}"] if results_folder(run, store) == Path(run) else []))
-    return DONE
+    return after.status()
 
 
 def _budget(epochs: int, learning_rates: str, seed: int, device: str) -> ForecastConfig:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import console, interval_text, next_command, number_text, progress_bar, say, step
-from brainlm.cli.main import DONE
+from brainlm.cli.console import Parts, console, interval_text, next_command, number_text, progress_bar, say, step
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -128,11 +127,13 @@ def networks(
             facts=lambda: _facts(model, chosen, run, begun),
             on_progress=bar.update,
         )
-    _show(content)
-    console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
+    parts = Parts()
+    with parts.part("the table on screen"):
+        _show(content)
+        console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
     say(f"written: {folder}")
     next_command(*([f"brainlm report {run}"] if results == Path(run) else []))
-    return DONE
+    return parts.status()
 
 
 def _facts(model: BrainLM, store: Store, run: str, begun: float) -> dict[str, Any]:

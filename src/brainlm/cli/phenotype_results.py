@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import console, interval_text, number_text, say
+from brainlm.cli.console import Parts, console, interval_text, number_text, say
 
 if TYPE_CHECKING:
     from brainlm.evaluation.phenotypes.probing import Verdict
@@ -18,7 +18,7 @@ SHOWN = {"r2": "R²", "auroc": "AUROC", "auprc": "AUPRC", "mae": "MAE"}
 COLOURS = {"model": "bold", "fusion": "bold", "finetuned": "bold"}
 
 
-def conclude(verdicts: Sequence[Verdict]) -> None:
+def conclude(verdicts: Sequence[Verdict], parts: Parts) -> None:
     """Adjust for the number of targets, write, show."""
     from brainlm.evaluation.phenotypes.conclusion import adjust
     from brainlm.evaluation.phenotypes.probing import Verdict, write_verdict
@@ -28,8 +28,9 @@ def conclude(verdicts: Sequence[Verdict]) -> None:
     for verdict, content in zip(verdicts, adjusted, strict=True):
         if len(results) > 1:
             write_verdict(Verdict(verdict.folder, content))
-        _show(content)
-        console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
+        with parts.part(f"the table of {content['target']['name']} on screen"):
+            _show(content)
+            console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
         say(f"written: {verdict.folder}\n")
 
 

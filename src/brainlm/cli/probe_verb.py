@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
-from brainlm.cli.console import next_command, step
-from brainlm.cli.main import DONE
+from brainlm.cli.console import Parts, next_command, step
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, processes, row_rule
 from brainlm.cli.phenotype_results import conclude
 
@@ -98,11 +98,13 @@ def probe(
         check_confounds(study.cohort.table, [*confounds, *keep], target=of.name, values_N=of.values_N)
     begun = time.monotonic()
     evidence = desk.gather(rows, batch_size=batch_size, resample=resample)
-    verdicts = []
+    parts, verdicts = Parts(), []
     for study, folder in studies:
         step(f"{study.cohort.target.name}: {cohort_size(study.cohort)}, {study.rule.name}")
-        verdicts.append(desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun))
-    conclude(verdicts)
+        # One target among several that fails does not cost the others.
+        with parts.part(f"the target {study.cohort.target.name}") if len(studies) > 1 else nullcontext():
+            verdicts.append(desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun))
+    conclude(verdicts, parts)
     same: dict[str, list[str]] = {
         "folds": [folds],
         "repeats": [str(repeats)] if repeats > 1 else [],
@@ -115,4 +117,4 @@ def probe(
     words = ["brainlm", "finetune", str(run), str(store), "--target", target[0]]
     words += [part for option, values in same.items() for value in values for part in (f"--{option}", value)]
     next_command(shlex.join(words), *([f"brainlm report {run}"] if desk.results == Path(run) else []))
-    return DONE
+    return parts.status()

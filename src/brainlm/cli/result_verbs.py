@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brainlm.atomic import disk_errors, write_text
-from brainlm.cli.console import console, next_command, progress_bar, say, show_failures, step
-from brainlm.cli.main import DONE
+from brainlm.cli.console import Parts, console, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
 
@@ -121,12 +120,15 @@ def evaluate(
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(results, indent=1) + "\n")
+    parts = Parts()
     if out is None:
-        write_examples(folder / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
-    _show_results(results)
+        with parts.part(EXAMPLES_FILE):
+            write_examples(folder / EXAMPLES_FILE, ModelMethod(model), baselines, windows, results)
+    with parts.part("the tables on screen"):
+        _show_results(results)
     say(f"written: {path}")
     next_command(f"brainlm embed {run} {store}", *([f"brainlm report {run}"] if folder == Path(run) else []))
-    return DONE
+    return parts.status()
 
 
 def part_of(store: Store, split: str, select: Sequence[str] = ()) -> Store:
@@ -211,6 +213,7 @@ def report(run: Path, *, out: Path | None = None, colour_by: str | None = None) 
 
     step(f"writing the report of {run}")
     with progress_bar("sections") as bar:
-        written = build_report(run, out=out, colour_by=colour_by, on_progress=bar.update)
+        parts = Parts()
+        written = build_report(run, out=out, colour_by=colour_by, on_progress=bar.update, on_failure=parts.failed)
     say(f"open it in a browser: {written}")
-    return DONE
+    return parts.status()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from brainlm.errors import BrainLMError, ConfigError
 from brainlm.report import (
     attention_section,
     forecast_section,
@@ -18,7 +19,7 @@ from brainlm.report import (
     score_sections,
     sections,
 )
-from brainlm.report.blocks import Section, View
+from brainlm.report.blocks import Section, Sentence, View
 from brainlm.report.brain_maps import Brain, choose_brain
 from brainlm.report.evaluation_file import Evaluation
 from brainlm.report.rendering import render, write_page
@@ -41,7 +42,12 @@ Progress = Callable[[int, int, str], None]
 
 
 def build_report(
-    run: Path, *, out: Path | None = None, colour_by: str | None = None, on_progress: Progress | None = None
+    run: Path,
+    *,
+    out: Path | None = None,
+    colour_by: str | None = None,
+    on_progress: Progress | None = None,
+    on_failure: Callable[[str, Exception], None] | None = None,
 ) -> Path:
     """Write the report of the RUN folder to ``out`` (default: ``report.html`` in it) and return its path.
 
@@ -52,6 +58,8 @@ def build_report(
         out: where the page goes.
         colour_by: the metadata column that colours the embeddings; default: the first phenotype with 2 to 10 levels.
         on_progress: called with (steps done, steps in all, what comes next).
+        on_failure: called with the name of a section that cannot be made, and why; the page then has a notice in its
+            place. Without it the error is raised.
 
     Raises:
         DataError: no run folder, a damaged file in it, or ``out`` cannot be written.
@@ -84,9 +92,24 @@ def build_report(
     made: list[Section] = []
     for step, make in makers.items():
         tell(step)
-        made += make()
+        try:
+            made += make()
+        except ConfigError:
+            raise  # the command is wrong, not the section
+        except Exception as error:
+            if on_failure is None:
+                raise
+            on_failure(f"the section {step}", error)
+            made.append(failed(step, error))
     tell("writing")
     return write_page(_render(folder, made), Path(out) if out is not None else Path(run) / REPORT_NAME)
+
+
+def failed(step: str, error: Exception) -> Section:
+    """What stands in the page for a section that cannot be made."""
+    reason = error.problem if isinstance(error, BrainLMError) else f"{type(error).__name__}: {error}"
+    text = f"This section could not be made: {reason}. The results it shows are in the run folder all the same."
+    return Section(step, step.capitalize(), (Sentence(text, warning=True),))
 
 
 def _attention(run: RunFolder, brain: Brain | None) -> Sequence[Section]:
