@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from brainlm.errors import BrainLMError, DataError
+from brainlm.errors import BrainLMError, ConfigError, DataError
 
 LOCK_FILE = ".lock"  # in a folder that is being written: by which process
 NEW = re.compile(r"\..*\.[0-9a-f]{16}\.new")  # names of private folders of files in the making
@@ -97,6 +97,20 @@ def replacing(path: Path, *, kind: type[BrainLMError] = DataError) -> Iterator[B
     """``replacing_at`` with the file opened for writing."""
     with replacing_at(path, kind=kind) as beside, beside.open("wb") as file:
         yield file
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written; worth asking before long work.
+
+    Raises:
+        ConfigError: the nearest folder that exists on the way to ``path`` is none, or does not let this user write.
+    """
+    with disk_errors(path, kind=ConfigError):
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 
 
 def write_text(path: Path, text: str) -> None:

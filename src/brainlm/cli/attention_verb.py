@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from brainlm.cli.console import Parts, ProgressBar, console, next_command, progress_bar, say, show_table, step
 from brainlm.cli.phenotype_desk import command_typed
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError
 
@@ -86,7 +86,14 @@ def attention(
     """
     from brainlm.data.store import Store
     from brainlm.evaluation.attention.rule import AttentionRule, MapChoice
-    from brainlm.evaluation.attention.running import RESULTS_FILE, STUDIES, attention_study, write_images, write_study
+    from brainlm.evaluation.attention.running import (
+        RESULTS_FILE,
+        STUDIES,
+        attention_study,
+        check_question,
+        write_images,
+        write_study,
+    )
 
     begun = time.monotonic()
     rule = AttentionRule(
@@ -104,12 +111,10 @@ def attention(
         resample=resample,
     )
     folder = (results_folder(run, store) if out is None else out) / STUDIES / _folder_name(name or rule.name)
-    if (folder / RESULTS_FILE).exists() and not overwrite:
-        raise ConfigError(
-            f"{folder / RESULTS_FILE} exists", remedy="give --overwrite to replace it, or --name for another folder"
-        )
+    check_output(folder / RESULTS_FILE, overwrite=overwrite, otherwise="--name for another folder")
     opened = Store.open(store)
     chosen = part_of(opened, split, select)
+    check_question(chosen, rule)
     model = open_model(run, device=device)
     model.check_store(chosen)
     fit_if_needed(model, opened, resample=resample)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from brainlm.atomic import check_writable
 from brainlm.cli.console import next_command, progress_bar, say, show_failures, show_table, step
 from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.data.atlas import Atlas
@@ -64,6 +65,7 @@ def import_recordings(
         packed: for 'abide': a folder with a packed copy, instead of the download.
         overwrite: replace a store that is there.
     """
+    check_writable(store)
     step(f"importing {source} -> {store}")
     with progress_bar("recordings") as bar:
         if source == "demo":

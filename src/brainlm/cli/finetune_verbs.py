@@ -12,8 +12,10 @@ from brainlm.cli.console import Parts, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, command_typed, processes, row_rule
 from brainlm.cli.phenotype_results import conclude
+from brainlm.cli.released import check_output
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 from brainlm.training.finetune_config import FinetuneConfig
 
 
@@ -82,14 +84,17 @@ def finetune(
     begun = time.monotonic()
     rows = row_rule(pooling, methods, seed=seed)
     judging = JudgingRule(permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs))
-    desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
-    study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
-    check_positive(positive, [(study, folder)])
     tuning = dataclasses.replace(
         tuning,
         head=tuning.head if head is None else dataclasses.replace(tuning.head, layers=head),
         train=tuning.train if train is None else train,
     )
+    if tuning.train == "lora":
+        check_extra("peft", what="low-rank adapters", otherwise="choose another part of the encoder with --train")
+    desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
+    study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
+    check_positive(positive, [(study, folder)])
+    desk.fit_scaler(resample=False)
     method = FinetunedMethod(desk.model, desk.identity, tuning, seen=desk.remark)
     step(f"fine-tuning {run} on {target}: {cohort_size(study.cohort)}, {study.rule.name}, {method.name}")
     with progress_bar("folds       ") as bar:
@@ -143,8 +148,7 @@ def predict(
     path = store.with_name(f"{store.name.removesuffix('.store')}.{name}.tsv") if out is None else out
     if path.suffix not in (".tsv", ".csv"):
         raise ConfigError("no such kind of table", expected="a name that ends with .tsv or .csv", found=str(path))
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
+    check_output(path, overwrite=overwrite, otherwise="--out for another file")
     chosen = Store.open(store).select(**selection(select))
     step(f"predicting {name} of {len(chosen)} recordings of {store} with {run}")
     with progress_bar("recordings") as bar:

@@ -13,9 +13,10 @@ import brainlm
 from brainlm.cli.console import Parts, ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.forecast_results import show
 from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_of
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError, DataError
+from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -86,11 +87,13 @@ def forecast(
 
     begun = time.monotonic()
     families = chosen_words("methods", methods, ("linear", "neural"), verb="forecast")
+    if "neural" in families:
+        check_extra("torchdiffeq", what="neural differential equations", otherwise="leave neural out of --methods")
     config = _budget(epochs, learning_rates, seed, device)
     model, opened = open_model(run, device=device), Store.open(store)
     span = Span.of(model, context, horizon, max_per_recording=max_windows_per_recording, batch_size=batch_size)
     folder = results_folder(run, store) / FORECASTS / f"{span.context}-{span.horizon}"
-    _check_free(folder / RESULTS_FILE, overwrite=overwrite)
+    check_output(folder / RESULTS_FILE, overwrite=overwrite)
     parts: dict[str, Store] = {split: part_of(opened, split, select)}
     if test_store is not None:
         name = test_store.resolve().name.removesuffix(".store")
@@ -189,14 +192,6 @@ def _budget(epochs: int, learning_rates: str, seed: int, device: str) -> Forecas
         ) from None
     accelerator = "cpu" if device == "cpu" else "auto"
     return ForecastConfig(epochs=epochs, learning_rates=rates, seed=seed, accelerator=accelerator)
-
-
-def _check_free(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise ConfigError(
-            f"{path} exists",
-            remedy="give --overwrite to replace it; what it shares with the new one is not computed again",
-        )
 
 
 def _learning_parts(store: Store) -> tuple[Store, Store]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
 from brainlm.processes import is_first_process
 from brainlm.training.config import DeviceConfig, TrainingConfig
@@ -156,11 +156,11 @@ def embed(
     from brainlm.data.store import Store
     from brainlm.inference.cohort import check_recordings
     from brainlm.inference.folder import SCALER_FILE, write_provenance, write_scaler
-    from brainlm.inference.stores import check_free, embed_store, write_embeddings
+    from brainlm.inference.stores import EMBEDDINGS_FILE, embed_store, write_embeddings
 
     opened = Store.open(store)
     folder = results_folder(model, store) if out is None else out
-    check_free(folder, overwrite=overwrite)
+    check_output(folder / EMBEDDINGS_FILE, overwrite=overwrite, otherwise="--out for another folder")
     chosen = opened if split == "all" else opened.select(split=split)
     loaded = open_model(model, device=device)
     check_recordings(chosen, loaded, resample=resample)  # before the work of fitting begins

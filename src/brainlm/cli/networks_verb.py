@@ -13,9 +13,9 @@ from rich.table import Table
 
 from brainlm.cli.console import Parts, console, interval_text, next_command, number_text, progress_bar, say, step
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
-from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -83,14 +83,15 @@ def networks(
     from brainlm.evaluation.networks.gathering import FAMILIES, FeatureRule
     from brainlm.evaluation.networks.labels import read_labels
     from brainlm.evaluation.networks.model_features import Passing
+    from brainlm.evaluation.networks.parcel_folds import draw_folds
     from brainlm.evaluation.networks.study import RESULTS_FILE, NetworkRule, study_networks
     from brainlm.inference.cohort import check_recordings
+    from brainlm.model.attention import layer_number
 
     begun = time.monotonic()
     results = results_folder(run, store)
     folder = results / FOLDER / re.sub(r"[^\w.-]+", "-", labels)
-    if (folder / RESULTS_FILE).exists() and not overwrite:
-        raise ConfigError(f"{folder / RESULTS_FILE} exists", remedy="give --overwrite to replace it")
+    check_output(folder / RESULTS_FILE, overwrite=overwrite)
     rule = NetworkRule(
         max_recordings=max_recordings,
         folds=folds,
@@ -107,13 +108,17 @@ def networks(
     )
     opened = Store.open(store)
     chosen = part_of(opened, split, select)
+    train = opened.take([row for row, part in enumerate(opened.metadata["split"]) if part == "train"])
+    if "neural" in rule.features.families and len(train):
+        check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
     model = open_model(run, device=device)
+    layer_number(model.network, layer)  # refuses what there is not
     check_recordings(chosen, model, resample=resample)
     true = read_labels(opened.parcels, labels, homologues=homologues(opened.parcels), min_parcels=min_parcels)
+    draw_folds(true.units, true.numbers, folds=folds, repeats=min(repeats, 1), seed=seed)  # refuses what it cannot draw
     if not allow_seen:
         refuse_seen_subjects(model, chosen)
     fit_if_needed(model, opened, resample=resample)
-    train = opened.take([row for row, part in enumerate(opened.metadata["split"]) if part == "train"])
     step(f"networks of {labels} from {' '.join([split, *select])} recordings of {store}")
     with progress_bar("telling networks") as bar:
         content = study_networks(

@@ -16,10 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from brainlm.atomic import check_writable
 from brainlm.cli.console import console, progress_bar, say
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError, DataError
+from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -47,6 +49,7 @@ class Desk:
     level: Level
     transform: Literal["none", "log"]
     remark: str
+    everybody: Store
 
     @classmethod
     def open(
@@ -73,9 +76,14 @@ class Desk:
         model = open_model(run, device=device)
         chosen = opened.select(**selection(select))
         check_recordings(chosen, model, resample=resample)
-        fit_if_needed(model, opened, resample=resample)
         kept, remark = _unseen(model, chosen, seen)
-        return cls(model, kept, results_folder(run, store), level, transform, remark)
+        results = results_folder(run, store)
+        check_writable(results / FEATURES)
+        return cls(model, kept, results, level, transform, remark, opened)
+
+    def fit_scaler(self, *, resample: bool) -> None:
+        """Make the model ready: long work for published weights, so that all that can be refused comes before it."""
+        fit_if_needed(self.model, self.everybody, resample=resample)
 
     def study(
         self,
@@ -215,18 +223,23 @@ def row_rule(
     """Which rows a study has, from the words that were typed.
 
     Raises:
-        ConfigError: a word is unknown.
+        ConfigError: a word is unknown, or a package is not installed.
     """
     from brainlm.evaluation.phenotypes.adjusting import Adjustment
     from brainlm.evaluation.phenotypes.evidence import RowRule
 
-    return RowRule(
+    rule = RowRule(
         poolings=chosen_words("pooling", pooling, ("mean", "cls", "parcels")),
         families=chosen_words("methods", methods, ("linear", "nonlinear", "neural")),
         nuisance=tuple(nuisance),
         adjustment=adjustment or Adjustment(),
         seed=seed,
     )
+    if "neural" in rule.families:
+        check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
+    if rule.adjustment.harmonise:
+        check_extra("combatlearn", what="harmonised features", otherwise="leave --harmonise out")
+    return rule
 
 
 def chosen_words(option: str, text: str, known: Sequence[str], *, verb: str = "probe") -> tuple[Any, ...]:

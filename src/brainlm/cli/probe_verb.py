@@ -96,6 +96,7 @@ def probe(
     for study, _ in studies:
         of = study.cohort.target
         check_confounds(study.cohort.table, [*confounds, *keep], target=of.name, values_N=of.values_N)
+    desk.fit_scaler(resample=resample)
     begun = time.monotonic()
     evidence = desk.gather(rows, batch_size=batch_size, resample=resample)
     parts, verdicts = Parts(), []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from brainlm.atomic import check_writable
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.errors import CheckpointError, ConfigError
@@ -183,6 +184,18 @@ def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False, stric
         "resample": resample,
     }
     return True
+
+
+def check_output(path: Path, *, overwrite: bool, otherwise: str = "") -> None:
+    """Refuse, before anything is computed, results that would replace others or cannot be written.
+
+    Raises:
+        ConfigError: they are there already, or the folder cannot be written.
+    """
+    if path.exists() and not overwrite:
+        remedy = "give --overwrite to replace it" + (f", or {otherwise}" if otherwise else "")
+        raise ConfigError(f"{path} exists", remedy=remedy)
+    check_writable(path)
 
 
 def results_folder(model: str | Path, store: Path) -> Path:

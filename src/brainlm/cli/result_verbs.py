@@ -12,7 +12,7 @@ from rich.table import Table
 
 from brainlm.atomic import disk_errors, write_text
 from brainlm.cli.console import Parts, console, next_command, progress_bar, say, show_failures, step
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def evaluate(
 
     folder = results_folder(run, store)
     path = folder / EVALUATION_FILE if out is None else out
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists", remedy="give --overwrite to replace it, or --out for another file")
+    check_output(path, overwrite=overwrite, otherwise="--out for another file")
     opened = Store.open(store)
     chosen = part_of(opened, split, select)
     model = open_model(run, device=device)
@@ -211,6 +210,8 @@ def report(run: Path, *, out: Path | None = None, colour_by: str | None = None) 
     """
     from brainlm.report.page import build_report
 
+    if out is not None:
+        check_output(out, overwrite=True)
     step(f"writing the report of {run}")
     with progress_bar("sections") as bar:
         parts = Parts()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from brainlm.atomic import check_writable
 from brainlm.cli.console import ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.endings import DONE, SOME_FAILED, Stopped
 from brainlm.data.atlas import Atlas
@@ -18,6 +19,7 @@ from brainlm.data.processing import BY_RULE, ParcellationSettings
 from brainlm.data.scans import FoundScans, find_scans
 from brainlm.data.splits import SplitRule
 from brainlm.errors import ConfigError
+from brainlm.extras import check_extra
 
 MOST_SCANS = 20  # listed by --dry_run
 
@@ -124,6 +126,9 @@ def parcellate(
         assume_space=assume_space,
     )
     share = Part.parse(part)
+    check_writable(store)
+    if dask is not None:
+        check_extra("distributed", what="the workers of a Dask cluster", otherwise="use --jobs")
     selected = {"sub": subject, "ses": session, "task": task, "run": run, "space": space, "res": res, "den": den}
     selected |= {"desc": desc, "acq": acq, "rec": rec, "dir": dir, "ce": ce, "cohort": cohort}
     step(f"looking for scans in {source}")

@@ -19,7 +19,7 @@ from brainlm.atomic import disk_errors, write_text
 from brainlm.data.parcels import Parcels
 from brainlm.data.store import Store
 from brainlm.evaluation.attention.conclusion import SIGNIFICANT
-from brainlm.evaluation.attention.contrast import read_contrast
+from brainlm.evaluation.attention.contrast import Contrast, read_contrast
 from brainlm.evaluation.attention.gathering import MAPS, Listener, gather
 from brainlm.evaluation.attention.images import write_image
 from brainlm.evaluation.attention.judging import judge
@@ -106,10 +106,7 @@ def attention_study(
     """
     metadata = store.metadata
     check_recordings(store, model, resample=rule.resample)
-    Networks.of(store.parcels, rule.networks)  # before the long work
-    contrast = None
-    if rule.contrast:
-        contrast = read_contrast(metadata, rule.contrast, levels=rule.levels, within=rule.within)
+    contrast = check_question(store, rule)
     gathered = gather(
         model,
         store,
@@ -129,6 +126,20 @@ def attention_study(
         facts={"head": model.config.head, **facts()},
     )
     return AttentionStudy(folder, results, store.parcels)
+
+
+def check_question(store: Store, rule: AttentionRule) -> Contrast | None:
+    """The contrast that is asked for, if one is; worth asking for before a model is opened.
+
+    Raises:
+        ConfigError: a contrast that there is not.
+        DataError: groups too small to compare.
+        AtlasError: a network column that there is not.
+    """
+    Networks.of(store.parcels, rule.networks)
+    if not rule.contrast:
+        return None
+    return read_contrast(store.metadata, rule.contrast, levels=rule.levels, within=rule.within)
 
 
 def write_images(study: AttentionStudy, atlas: Path | None) -> list[str]:
