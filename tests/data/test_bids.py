@@ -1,11 +1,11 @@
-"""Whose recording a file is: names, the participants table, the repetition time and where it may come from."""
+"""Whose recording a file is: names, the repetition time and where it may come from."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from brainlm.data.bids import Entities, Participants, Sidecars, compile_pattern, entities_of, repetition_time
+from brainlm.data.bids import Entities, Sidecars, compile_pattern, entities_of, repetition_time
 from brainlm.errors import ConfigError, DataError
 
 
@@ -43,75 +43,11 @@ def test_patterns_that_do_not_work_are_errors(pattern):
         compile_pattern(pattern)
 
 
-# Participants ---------------------------------------------------------------------------------------------------------
-
-
-def participants(tmp_path: Path, text: str, *, name: str = "participants.tsv", encoding: str = "utf-8") -> Participants:
-    path = tmp_path / name
-    path.write_text(text, encoding=encoding)
-    return Participants.read(path)
-
-
-def test_columns_become_phenotypes_and_site_and_tr_the_recordings_own(tmp_path):
-    people = participants(
-        tmp_path,
-        "participant_id\tage\tsex\tsite\ttr\tcode\n"
-        "sub-01\t33\tF\tNYU\t2.0\t007\n02\tn/a\t\tn/a\tn/a\tx1\n  sub-03 \t41.5\tM\tUSM\t0.72\tn/a\n",
-    )
-    assert people.phenotypes == {
-        "sub-01": {"age": 33.0, "sex": "F", "code": "007"},
-        "sub-02": {"age": None, "sex": None, "code": "x1"},
-        "sub-03": {"age": 41.5, "sex": "M", "code": None},
-    }
-    assert people.site == {"sub-01": "NYU", "sub-03": "USM"}
-    assert people.tr_s == {"sub-01": 2.0, "sub-03": 0.72}
-    assert people.columns == ("age", "sex", "code")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_byte_order_mark_commas_and_other_subject_columns_do_no_harm(tmp_path, encoding):
-    people = participants(tmp_path, "subject,age\n001,5\n002,6\n", name="people.csv", encoding=encoding)
-    assert people.phenotypes == {"sub-001": {"age": 5.0}, "sub-002": {"age": 6.0}}
-
-
-def test_equal_lines_count_once_and_different_ones_make_a_participant_unknown(tmp_path):
-    people = participants(tmp_path, "participant_id\tage\nsub-01\t5\n01\t5\nsub-02\t6\nsub-02\t7\nsub-03\t8\n")
-    assert people.phenotypes == {"sub-01": {"age": 5.0}, "sub-03": {"age": 8.0}}
-    assert people.contradictory == {"sub-02"}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("participant_id\tname\nsub-01\tJosé\n".encode("latin-1"), "not in UTF-8"),
-        ("participant_id\tage\nsub-01\t5\n".encode("utf-16"), "not in UTF-8"),
-        (b"", "cannot be read"),
-        (b"name\tage\nx\t5\n", "no column of subjects"),
-        (b"participant_id,age\nsub-01,5\n", "no column of subjects"),
-        (b"participant_id\tage\nsub-01\t5\nsub-02\t6\t7\t8\n", "cannot be read"),
-        (b"participant_id\ttr\nsub-01\t2000\n", "give seconds: 2"),
-        (b"participant_id\ttr\nsub-01\tfast\n", "not usable"),
-    ],
-)
-def test_tables_that_cannot_be_used_are_errors_with_their_path(tmp_path, content, message):
-    path = tmp_path / "participants.tsv"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        Participants.read(path)
-    assert str(path) in str(caught.value)
-    assert caught.value.remedy
-
-
-def test_missing_participants_table_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no participants table"):
-        Participants.read(tmp_path / "participants.tsv")
-
-
 # Repetition time ------------------------------------------------------------------------------------------------------
 
 
-def tr_of(path: Path, *, tr: float | None = None, people: Participants | None = None) -> float:
-    return repetition_time(path, entities_of(path), tr=tr, participants=people or Participants(), sidecars=Sidecars())
+def tr_of(path: Path, *, tr: float | None = None, in_tables: dict[str, float] | None = None) -> float:
+    return repetition_time(path, tr=tr, in_tables=in_tables or {}, sidecars=Sidecars())
 
 
 def sidecar(path: Path, **entries: object) -> Path:
@@ -122,9 +58,8 @@ def sidecar(path: Path, **entries: object) -> Path:
 
 def test_tr_comes_from_the_argument_the_table_or_the_sidecar(tmp_path):
     table = tmp_path / "sub-01_task-rest_timeseries.tsv"
-    people = Participants(tr_s={"sub-01": 2.2}, path="participants.tsv")
     assert tr_of(table, tr=0.72) == 0.72
-    assert tr_of(table, people=people) == 2.2
+    assert tr_of(table, in_tables={"participants.tsv": 2.2}) == 2.2
     sidecar(table.with_suffix(".json"), RepetitionTime=1.5)
     assert tr_of(table) == 1.5
 

@@ -13,6 +13,7 @@ import pytest
 from brainlm.data.importing import import_recordings
 from brainlm.data.manifest import ATLAS_IMAGE
 from brainlm.data.parcels import Parcels
+from brainlm.data.people import PeopleRules
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store
 from brainlm.errors import DataError
@@ -362,10 +363,37 @@ def test_participants_without_recording_and_the_reverse_are_said_and_kept_in_the
         "1 participants of participants.tsv have no recording: sub-77",
         "1 subjects with recordings are not in participants.tsv, and have no phenotypes: sub-10",
     ]
-    assert list(summary.notes[:2]) == notes
+    assert list(summary.notes[:3]) == ["participants.tsv: matched 9 of 10 subjects by participant_id", *notes]
     store = Store.open(summary.store)
     assert all(note in store.manifest.source["notes"] for note in notes)
     assert store.metadata.set_index("subject").loc["sub-10", "age"].isna().all()
+
+
+def test_a_code_for_missing_in_a_table_is_asked_about_and_then_missing(study, tmp_path, parcels):
+    table = study / "participants.tsv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-1], "sub-10\t-9999\tasd\tA"]))
+    summary = run_import(study, tmp_path / "a.store", parcels)
+    assert any("--missing -9999" in note for note in summary.notes)
+    assert Store.open(summary.store).metadata["age"].min() == -9999
+    rules = PeopleRules.parse(missing=["-9999"])
+    summary = run_import(study, tmp_path / "b.store", parcels, people_rules=rules)
+    assert not any("-9999" in note for note in summary.notes)
+    assert Store.open(summary.store).metadata["age"].min() > 0
+
+
+def test_names_without_subjects_are_answered_with_the_pattern_that_finds_those_of_the_table(tmp_path, parcels):
+    for name in ("NYU_0050952_rois", "CMU_a_0050642_rois"):
+        write(tmp_path / "in" / f"{name}.tsv")
+    (tmp_path / "p.csv").write_text(",SUB_ID,SITE_ID,DX_GROUP\n0,50952,NYU,1\n1,50642,CMU,2\n")
+    options = {"parcels": parcels, "atlas": "toy", "tr": 2.0, "participants": tmp_path / "p.csv"}
+    with pytest.raises(DataError, match="cannot be told from their names") as caught:
+        import_recordings([tmp_path / "in"], tmp_path / "a.store", **options)
+    pattern = r"(?P<subject>\d+)_rois"
+    assert f"--pattern '{pattern}'" in caught.value.remedy
+    summary = import_recordings([tmp_path / "in"], tmp_path / "a.store", pattern=pattern, **options)
+    assert "matched 2 of 2 subjects by SUB_ID, after removing 'sub-' and leading zeros" in " ".join(summary.notes)
+    assert Store.open(summary.store).metadata["site"].tolist() == ["CMU", "NYU"]
 
 
 def test_recordings_of_a_participant_with_contradicting_lines_fail(study, tmp_path, parcels):

@@ -142,7 +142,7 @@ def test_a_value_to_hold_out_that_nobody_has_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize("rule", [SplitRule(group="x"), SplitRule(stratify="x"), SplitRule(hold_out={"x": ["1"]})])
 def test_a_column_that_is_not_there_is_named(rule):
-    with pytest.raises(DataError, match="no x among subject"):
+    with pytest.raises(DataError, match="no x; nearest: subject"):
         assign_splits(people(3), rule)
 
 

@@ -12,6 +12,7 @@ from brainlm.data.atlas import Atlas
 from brainlm.data.importing import import_recordings as import_tables
 from brainlm.data.inspecting import inspect_store
 from brainlm.data.outliers import MAX_READ
+from brainlm.data.people import PeopleRules
 from brainlm.data.planned import ImportSummary
 from brainlm.data.sources import abide, demo
 from brainlm.data.sources.coordinates import holds_coordinates, read_coordinates
@@ -26,7 +27,10 @@ def import_recordings(
     *,
     atlas: str | None = None,
     parcels: Path | None = None,
-    participants: Path | None = None,
+    participants: list[str] = [],
+    id_column: str | None = None,
+    missing: list[str] = [],
+    value_labels: list[str] = [],
     tr: float | None = None,
     pattern: str | None = None,
     orientation: Literal["auto", "time-first", "parcels-first"] = "auto",
@@ -49,7 +53,12 @@ def import_recordings(
         store: the store to write.
         atlas: name (A424, MIST-122, schaefer:100:7, ...) or path of the atlas that the columns are parcels of.
         parcels: its parcels.tsv, where there is no atlas image; or the BrainLM authors' coordinates.
-        participants: table with a row a participant; its columns become phenotypes.
+        participants: table with a row a participant, or a session; its columns become phenotypes; repeat it for
+            several.
+        id_column: the column of the participants table with the subjects, such as SUB_ID; known names are found.
+        missing: values of that table that mean missing, such as -9999,n/a, or age:-1 for one column; none if what
+            looks like such a code is a value.
+        value_labels: names for codes, such as DX_GROUP:1=autism,2=control; repeat it for other columns.
         tr: repetition time in seconds, where neither the participants table nor JSON sidecars say it.
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
         orientation: which axis comes first, where the number of parcels does not tell.
@@ -66,6 +75,7 @@ def import_recordings(
         overwrite: replace a store that is there.
     """
     check_writable(store)
+    rules = PeopleRules.parse(id_column, missing, value_labels)
     step(f"importing {source} -> {store}")
     with progress_bar("recordings") as bar:
         if source == "demo":
@@ -73,7 +83,14 @@ def import_recordings(
         elif source == "abide":
             rule = abide.SPLIT if split is None else split
             summary = abide.import_abide(
-                store, packed=packed, split=rule, dtype=dtype, overwrite=overwrite, progress=bar.update
+                store,
+                packed=packed,
+                participants=participants,
+                people_rules=rules,
+                split=rule,
+                dtype=dtype,
+                overwrite=overwrite,
+                progress=bar.update,
             )
         else:
             chosen = _atlas(atlas, parcels)
@@ -83,6 +100,7 @@ def import_recordings(
                 parcels=chosen.parcels,
                 atlas=chosen.name,
                 participants=participants,
+                people_rules=rules,
                 tr=tr,
                 pattern=pattern,
                 split=split,

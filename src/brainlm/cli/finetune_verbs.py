@@ -31,6 +31,7 @@ def finetune(
     kind: Literal["auto", "regression", "binary", "multiclass"] = "auto",
     positive: list[str] = [],
     classes: list[str] = [],
+    missing: list[str] = [],
     level: Literal["subject", "recording"] = "subject",
     select: list[str] = [],
     seen: Literal["refuse", "leave_out", "allow"] = "refuse",
@@ -59,9 +60,10 @@ def finetune(
         repeats: how often random folds are drawn anew.
         seed: of folds, weights, windows and resamples.
         group: column whose members (families) stay together.
-        kind: what the values are; auto takes numbers for numbers, and words for classes.
+        kind: what the values are; auto takes numbers for numbers, and words and two values for classes.
         positive: of two classes the one whose probability is predicted; the second in order by default.
         classes: keep only people with these values of the target.
+        missing: values that mean missing, such as -9999; none if what looks like such a code is a value.
         level: one row and vote a person; or one row a recording, for what changes within a person.
         select: narrow the store by its columns, such as --select split=test.
         seen: people that the model was pretrained on: refuse, leave_out, or allow (marked in red).
@@ -91,8 +93,10 @@ def finetune(
     )
     if tuning.train == "lora":
         check_extra("peft", what="low-rank adapters", otherwise="choose another part of the encoder with --train")
-    desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device)
-    study, folder = desk.study(target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes)
+    desk = Desk.open(run, store, select=select, seen=seen, level=level, resample=False, device=device, missing=missing)
+    study, folder = desk.study(
+        target, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, rows=rows
+    )
     check_positive(positive, [(study, folder)])
     desk.fit_scaler(resample=False)
     method = FinetunedMethod(desk.model, desk.identity, tuning, seen=desk.remark)

@@ -24,6 +24,7 @@ from brainlm.errors import ConfigError, DataError
 from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
+    from brainlm.data.missing_values import MissingRule
     from brainlm.data.store import Store
     from brainlm.evaluation.phenotypes.adjusting import Adjustment
     from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule
@@ -50,6 +51,7 @@ class Desk:
     transform: Literal["none", "log"]
     remark: str
     everybody: Store
+    missing: MissingRule
 
     @classmethod
     def open(
@@ -62,6 +64,7 @@ class Desk:
         level: Level,
         resample: bool,
         device: str,
+        missing: Sequence[str],
         transform: Literal["none", "log"] = "none",
     ) -> Desk:
         """Open both and check that they fit; who was seen in pretraining is refused, left out or remembered.
@@ -69,6 +72,7 @@ class Desk:
         Raises:
             DataError: they do not fit, or people were seen and that is not allowed.
         """
+        from brainlm.data.missing_values import MissingRule
         from brainlm.data.store import Store
         from brainlm.inference.cohort import check_recordings
 
@@ -79,7 +83,7 @@ class Desk:
         kept, remark = _unseen(model, chosen, seen)
         results = results_folder(run, store)
         check_writable(results / FEATURES)
-        return cls(model, kept, results, level, transform, remark, opened)
+        return cls(model, kept, results, level, transform, remark, opened, MissingRule.parse(missing))
 
     def fit_scaler(self, *, resample: bool) -> None:
         """Make the model ready: long work for published weights, so that all that can be refused comes before it."""
@@ -96,10 +100,10 @@ class Desk:
         kind: Literal["auto", "regression", "binary", "multiclass"],
         positive: Sequence[str],
         classes: Sequence[str],
-        adjustment: Adjustment | None = None,
+        rows: RowRule,
     ) -> tuple[Study, Path]:
-        """The study of one target and its folder."""
-        from brainlm.evaluation.phenotypes.adjusting import Adjustment
+        """The study of one target and its folder; how the target is taken, and what the nuisance is, is told."""
+        from brainlm.evaluation.phenotypes.blocks import nuisance_columns
         from brainlm.evaluation.phenotypes.folds import FoldRule
         from brainlm.evaluation.phenotypes.probing import open_study
         from brainlm.evaluation.phenotypes.targets import read_cohort
@@ -107,11 +111,15 @@ class Desk:
         column = self.store.metadata.get(target)
         here = set() if column is None else set(column.dropna().astype(str))
         named = next((word for word in positive if word in here), None)
-        cohort = read_cohort(self.store, target, kind=kind, positive=named, level=self.level, classes=classes)
-        rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
-        return open_study(
-            self.store, cohort, rule, self.results, transform=self.transform, adjustment=adjustment or Adjustment()
+        cohort = read_cohort(
+            self.store, target, kind=kind, positive=named, level=self.level, classes=classes, missing=self.missing
         )
+        nuisance = nuisance_columns(cohort, rows.nuisance)
+        cohort.check_codes([*nuisance, *rows.adjustment.confounds, *rows.adjustment.keep])
+        say(taken_as(cohort))
+        say(f"nuisance: {', '.join(nuisance) or 'no column of age, sex, site or motion'}")
+        rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
+        return open_study(self.store, cohort, rule, self.results, transform=self.transform, adjustment=rows.adjustment)
 
     def gather(self, rows: RowRule, *, batch_size: int, resample: bool = False) -> Evidence:
         """The vectors and all that the baselines are made of."""
@@ -285,3 +293,20 @@ def cohort_size(cohort: Cohort) -> str:
     units = f", {len(cohort)} recordings" if cohort.level == "recording" else ""
     missing = f", {cohort.num_missing} without it" if cohort.num_missing else ""
     return people + units + missing
+
+
+def taken_as(cohort: Cohort) -> str:
+    """Whether the target is a number or classes, and how to change that where it could be either."""
+    from brainlm.data.missing_values import is_number
+
+    target = cohort.target
+    if not target.classes:
+        return f"{target.name}: a number, {target.values_N.min():g} to {target.values_N.max():g}"
+    sizes = ", ".join(f"{word} ({int((target.values_N == code).sum())})" for code, word in enumerate(target.classes))
+    text = f"{target.name}: {len(target.classes)} classes, {sizes}"
+    if target.kind == "binary":
+        text += f"; the probability of {target.classes[1]} is predicted (--positive for the other)"
+    if not all(map(is_number, target.classes)):
+        return text
+    names = ",".join(f"{word}=NAME" for word in target.classes)
+    return f"{text}; --kind regression takes it as a number, and import --value-labels {target.name}:{names} names them"

@@ -25,6 +25,7 @@ def probe(
     kind: Literal["auto", "regression", "binary", "multiclass"] = "auto",
     positive: list[str] = [],
     classes: list[str] = [],
+    missing: list[str] = [],
     level: Literal["subject", "recording"] = "subject",
     transform: Literal["none", "log"] = "none",
     select: list[str] = [],
@@ -55,9 +56,10 @@ def probe(
         repeats: how often random folds are drawn anew.
         seed: of folds, permutations, resamples and the untrained network.
         group: column whose members (families) stay together.
-        kind: what the values are; auto takes numbers for numbers, and words for classes.
+        kind: what the values are; auto takes numbers for numbers, and words and two values for classes.
         positive: of two classes the one whose probability is predicted; the second in order by default.
         classes: keep only people with these values of the target.
+        missing: values that mean missing, such as -9999; none if what looks like such a code is a value.
         level: one row and vote a person; or one row a recording, for what changes within a person.
         transform: log fits the logarithm of the target; scores are in its own units all the same.
         select: narrow the store by its columns, such as --select split=test or --select site=NYU,UM.
@@ -65,7 +67,8 @@ def probe(
         pooling: vectors of a recording: mean and cls over its windows, parcels parcel by parcel; joined by
             commas, the first is the main one.
         methods: joined by commas: linear, nonlinear (support vector machines and MLP), neural (LSTM and GCN; minutes).
-        nuisance: columns of the nuisance row; by default age, sex, site and mean_fd, as far as they are there.
+        nuisance: columns of the nuisance row; by default those of age, sex, site and motion, such as
+            AGE_AT_SCAN or func_mean_fd, as far as they are there.
         confounds: columns whose linear effect is taken off all features, in the fold.
         harmonise: column (site, scanner) for ComBat, in the fold.
         keep: columns whose effect ComBat leaves in.
@@ -84,12 +87,18 @@ def probe(
     rows = row_rule(pooling, methods, seed=seed, nuisance=nuisance, adjustment=adjustment)
     judging = JudgingRule(permutations=permutations, num_bootstrap=num_bootstrap, seed=seed, jobs=processes(jobs))
     desk = Desk.open(
-        run, store, select=select, seen=seen, level=level, resample=resample, device=device, transform=transform
+        run,
+        store,
+        select=select,
+        seen=seen,
+        level=level,
+        resample=resample,
+        device=device,
+        missing=missing,
+        transform=transform,
     )
     studies = [
-        desk.study(
-            name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, adjustment=adjustment
-        )
+        desk.study(name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, rows=rows)
         for name in target
     ]
     check_positive(positive, studies)
@@ -114,6 +123,7 @@ def probe(
         "select": select,
         "classes": classes,
         "positive": positive,
+        "missing": missing,
     }
     words = ["brainlm", "finetune", str(run), str(store), "--target", target[0]]
     words += [part for option, values in same.items() for value in values for part in (f"--{option}", value)]

@@ -14,6 +14,7 @@ from brainlm.data.cleaning import Cleaning
 from brainlm.data.merging import merge_parts
 from brainlm.data.parcellating import WRITING, parcellate_scans, partial_folder
 from brainlm.data.partial import Part
+from brainlm.data.people import PeopleRules
 from brainlm.data.planned import ImportSummary
 from brainlm.data.processing import BY_RULE, ParcellationSettings
 from brainlm.data.scans import FoundScans, find_scans
@@ -50,8 +51,11 @@ def parcellate(
     ce: list[str] = [],
     cohort: list[str] = [],
     pattern: str | None = None,
-    participants: Path | None = None,
+    participants: list[str] = [],
     phenotypes: list[str] = [],
+    id_column: str | None = None,
+    missing: list[str] = [],
+    value_labels: list[str] = [],
     tr: float | None = None,
     assume_space: str = "",
     min_parcel_coverage: float = 0.5,
@@ -98,8 +102,13 @@ def parcellate(
         ce: only these contrast agents.
         cohort: only these cohorts of a template.
         pattern: regular expression with named groups (subject, session, task, run, site) for names that are not BIDS.
-        participants: table with a row a participant; by default the participants.tsv of the data set.
-        phenotypes: further tables by participant or session, whose columns become phenotypes.
+        participants: table with a row a participant, or a session; its columns become phenotypes. Repeat it
+            for several. By default the participants.tsv of the data set.
+        phenotypes: further tables, also beside the participants.tsv of the data set.
+        id_column: the column of the participants table with the subjects, such as SUB_ID; known names are found.
+        missing: values of that table that mean missing, such as -9999,n/a, or age:-1 for one column; none if what
+            looks like such a code is a value.
+        value_labels: names for codes, such as DX_GROUP:1=autism,2=control; repeat it for other columns.
         tr: repetition time in seconds, whatever headers and sidecars say.
         assume_space: the space of images that do not say it, such as MNI152NLin6Asym.
         min_parcel_coverage: parcels of which a smaller share has signal are stored as missing.
@@ -138,6 +147,7 @@ def parcellate(
         entities={name: values for name, values in selected.items() if values},
         participants=participants,
         phenotypes=phenotypes,
+        people_rules=PeopleRules.parse(id_column, missing, value_labels),
         tr=tr,
         pattern=pattern,
         atlas=chosen.name,

@@ -1,7 +1,7 @@
 """Parcel signals in tables or in others' Arrow data, found and described -> one store: what `brainlm import` does.
 
 Bad inputs are collected, the good ones stored. One table is read in ``read.py``, names and tables about people in
-``bids.py``, Arrow data in ``sources/arrow_plan.py``; ``planned.py`` writes the store.
+``bids.py`` and ``people.py``, Arrow data in ``sources/arrow_plan.py``; ``planned.py`` writes the store.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from brainlm.data.bids import (
-    Participants,
+    Entities,
     Sidecars,
     compile_pattern,
     entities_of,
@@ -22,13 +22,13 @@ from brainlm.data.bids import (
     part_of_image,
     repetition_time,
 )
-from brainlm.data.joining import ImportPlan, with_participant
 from brainlm.data.layouts.bids import atlas_of, rank_of, why_only_parts
 from brainlm.data.layouts.candidates import same_atlas
 from brainlm.data.layouts.walking import Folder, Walker, check_file, matching
 from brainlm.data.parcels import Parcels
-from brainlm.data.people import notes_on_subjects
-from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
+from brainlm.data.people import NO_RULES, People, PeopleRules, pattern_for
+from brainlm.data.people_files import PeopleFile, read_people_files
+from brainlm.data.planned import ImportPlan, ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
 from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_table
 from brainlm.data.recording import recording_name
 from brainlm.data.repetition import seconds
@@ -88,7 +88,8 @@ def import_recordings(
     *,
     parcels: Parcels,
     atlas: str,
-    participants: str | Path | None = None,
+    participants: str | Path | Sequence[str | Path] | None = None,
+    people_rules: PeopleRules = NO_RULES,
     tr: float | None = None,
     pattern: str | None = None,
     split: SplitRule | None = None,
@@ -112,7 +113,8 @@ def import_recordings(
         out: the store's folder.
         parcels: the table of the parcels; it decides how files are read.
         atlas: the atlas's name, kept in the store.
-        participants: table with a row a participant; its columns become phenotypes.
+        participants: a table or several, with a row a participant, or a session; their columns become phenotypes.
+        people_rules: which column has the subjects, which values are missing, what codes mean.
         tr: repetition time in seconds, when neither the table nor sidecars have it.
         pattern: regular expression with the named groups subject, session, task, run, site, for names that are not
             BIDS-like; in Arrow data, for the file names in there.
@@ -137,7 +139,7 @@ def import_recordings(
     """
     compiled = compile_pattern(pattern) if pattern else None
     tr = None if tr is None else seconds(tr, "--tr")
-    people = Participants.read(participants) if participants is not None else Participants()
+    tables = read_people_files(participants)
     paths = [path for given in map(Path, inputs) for path in matching(given)]
     arrow = find_arrow_files(paths)
     if arrow.any:
@@ -156,8 +158,8 @@ def import_recordings(
             targets=targets,
             split_is_given=split is not None,
         )
-        plan = plan_arrow(arrow, people, options)
-        plan = replace(plan, notes=[*plan.notes, *_notes_on_tables(paths, but=participants)])
+        plan = plan_arrow(arrow, tables, people_rules, options)
+        plan = replace(plan, notes=[*plan.notes, *_notes_on_tables(paths, but=[table.path for table in tables])])
     else:
         read = partial(
             read_table,
@@ -168,7 +170,7 @@ def import_recordings(
             header=header,
             index=index,
         )
-        plan = _plan_tables(inputs, read, people, pattern=compiled, tr=tr, but=participants, atlas=atlas)
+        plan = _plan_tables(inputs, read, tables, people_rules, pattern=compiled, tr=tr, atlas=atlas)
     return write_store(
         out,
         plan.planned,
@@ -200,41 +202,56 @@ def _refuse_options(options: Mapping[str, object], kind: str) -> None:
 def _plan_tables(
     inputs: Sequence[str | Path],
     read: Callable[..., Signal],
-    people: Participants,
+    tables: Sequence[PeopleFile],
+    rules: PeopleRules,
     *,
     pattern: re.Pattern[str] | None,
     tr: float | None,
-    but: str | Path | None,
     atlas: str,
 ) -> ImportPlan:
-    found = _find_inputs(inputs, but=but)
-    sidecars = Sidecars()
-    planned: list[PlannedRecording] = []
+    found = _find_inputs(inputs, but=[table.path for table in tables])
     failures = list(found.failures)
+    named: list[tuple[_Input, Entities]] = []
     parts: dict[str, list[_Input]] = defaultdict(list)  # single echoes, by recording
-    for item in sorted(found.tables.values(), key=lambda item: item.name):
+    items = sorted(found.tables.values(), key=lambda item: item.name)
+    for item in items:
         try:
+            whose = entities_of(item.path, pattern)
             if pattern is None and part_of_image(dict(key_values(item.path.name))):
-                whose = entities_of(item.path)
                 parts[recording_name(whose.subject, whose.session, whose.task, whose.run)].append(item)
             else:
-                planned.append(_plan(item, partial(read, item.path), people, pattern, tr, sidecars, atlas=atlas))
+                named.append((item, whose))
+        except DataError as error:
+            failures.append(failure_of(str(item.path), error))
+    if not named and not parts and (likely := pattern_for(tables, [item.path.name.split(".", 1)[0] for item in items])):
+        raise DataError(
+            "whose recordings the files are cannot be told from their names",
+            expected="names such as sub-01_task-rest_timeseries.tsv, or a --pattern",
+            found=f"{len(items)} others, such as {items[0].path}",
+            remedy=f"--pattern '{likely}' would take subjects of {listed([table.name for table in tables])} from them",
+        )
+    people = People.join(tables, [(whose.subject, whose.session) for _, whose in named], rules)
+    sidecars = Sidecars()
+    planned: list[PlannedRecording] = []
+    for item, whose in named:
+        try:
+            planned.append(_plan(item, whose, partial(read, item.path), people, tr, sidecars, atlas=atlas))
         except DataError as error:
             failures.append(failure_of(str(item.path), error))
     for plan in planned:
         if plan.name in parts:
             found.passed_over["single echoes or phases"] += [item.name for item in parts.pop(plan.name)]
-    for items in parts.values():
-        said = [part_of_image(dict(key_values(item.path.name))) for item in items]
-        failures.append(Failure(str(items[0].path), *why_only_parts(said)))
-    notes = notes_on_subjects({plan.subject for plan in planned}, people) if but is not None else []
+    for echoes in parts.values():
+        said = [part_of_image(dict(key_values(item.path.name))) for item in echoes]
+        failures.append(Failure(str(echoes[0].path), *why_only_parts(said)))
+    notes = list(people.notes)
     num_skipped = sum(map(len, found.passed_over.values()))
     if num_skipped:
         notes.append(f"{num_skipped} files hold no parcel signals and were passed over: {found.described}")
     return ImportPlan(planned, phenotypes=people.columns, failures=failures, notes=notes)
 
 
-def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> _Inputs:
+def _find_inputs(inputs: Sequence[str | Path], *, but: Sequence[str]) -> _Inputs:
     """The tables among the inputs, each once; folders are searched, those that a pattern matches, too."""
     found = _Inputs()
     parents: dict[Path, Folder] = {}
@@ -265,7 +282,7 @@ def _find_inputs(inputs: Sequence[str | Path], *, but: str | Path | None) -> _In
     return found
 
 
-def _search(root: Path, found: _Inputs, *, prefix: str = "", but: str | Path | None) -> None:
+def _search(root: Path, found: _Inputs, *, prefix: str = "", but: Sequence[str]) -> None:
     """Add the tables in a folder and below; hidden files are not seen."""
     walker = Walker()
     for folder in walker.folders(root, lambda *_: True):
@@ -279,7 +296,7 @@ def _search(root: Path, found: _Inputs, *, prefix: str = "", but: str | Path | N
                     found.passed_over["files of kinds that are not read here (unpack or convert them)"].append(name)
                 continue
             kind = next((kind for kind, known in NO_SIGNALS.items() if known.search(file)), "")
-            if kind or (but is not None and path.exists() and path.samefile(but)):
+            if kind or (path.exists() and any(path.samefile(other) for other in but)):
                 found.passed_over[kind or "other tables"].append(name)
             else:
                 _take(folder, file, name, found)
@@ -300,7 +317,7 @@ def _folder_named_as_table(path: Path) -> Failure:
     return Failure(str(path), "is a folder, though it is called like a table", "rename it, or give what is in it alone")
 
 
-def _notes_on_tables(paths: Sequence[Path], *, but: str | Path | None) -> list[str]:
+def _notes_on_tables(paths: Sequence[Path], *, but: Sequence[str]) -> list[str]:
     """What is not imported because Arrow data are."""
     beside = _Inputs()
     for path in paths:
@@ -313,23 +330,23 @@ def _notes_on_tables(paths: Sequence[Path], *, but: str | Path | None) -> list[s
 
 def _plan(
     item: _Input,
+    entities: Entities,
     load: Callable[[], Signal],
-    people: Participants,
-    pattern: re.Pattern[str] | None,
+    people: People,
     tr: float | None,
     sidecars: Sidecars,
     *,
     atlas: str,
 ) -> PlannedRecording:
     """What is known of a file's recording before it is read."""
-    entities = entities_of(item.path, pattern)
     named = dict(key_values(item.path.name))
     said = atlas_of(named)
     rank = rank_of("table", space=named.get("space", ""), desc=named.get("desc", ""), entities=named)
+    in_tables = people.repetition_times(entities.subject, entities.session)
     plan = PlannedRecording(
         load,
         entities.subject,
-        repetition_time(item.path, entities, tr=tr, participants=people, sidecars=sidecars),
+        repetition_time(item.path, tr=tr, in_tables=in_tables, sidecars=sidecars),
         session=entities.session,
         task=entities.task,
         run=entities.run,
@@ -338,4 +355,4 @@ def _plan(
         path=str(item.path),
         rank=(int(not said or not same_atlas(said, atlas)), *rank),
     )
-    return with_participant(plan, people)
+    return people.introduce(plan)

@@ -77,6 +77,21 @@ class PlannedRecording:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ImportPlan:
+    """All that an import knows before the first signal is read.
+
+    ``split`` is the source's own rule, for when the user gives none; ``source`` goes into the store's manifest.
+    """
+
+    planned: Sequence[PlannedRecording]
+    phenotypes: Sequence[str] = ()
+    failures: Sequence[Failure] = ()
+    notes: Sequence[str] = ()
+    source: Mapping[str, str] = field(default_factory=dict)
+    split: SplitRule | None = None
+
+
 @dataclass(frozen=True)
 class ImportSummary:
     """What an import did: how much is in the store, what was left out and why, and what the user should know."""

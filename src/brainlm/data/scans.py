@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from brainlm.data.bids import Participants, Sidecars, compile_pattern
+from brainlm.data.bids import Sidecars, compile_pattern
 from brainlm.data.layouts.bids import find_bids
 from brainlm.data.layouts.candidates import Candidate, Selection, choose, nothing_selected
 from brainlm.data.layouts.detecting import derivatives_of, layout_of, raw_dataset_of
@@ -22,10 +22,12 @@ from brainlm.data.layouts.source import Found, Source
 from brainlm.data.layouts.ukb import find_ukb
 from brainlm.data.layouts.walking import matching, printable
 from brainlm.data.layouts.xcpd import find_xcpd
-from brainlm.data.people import People, PhenotypeTable, sessions_of
+from brainlm.data.people import NO_RULES, People, PeopleRules, sessions_of
+from brainlm.data.people_files import read_people_files
 from brainlm.data.planned import failure_of, listed
 from brainlm.data.repetition import agreed_tr, seconds
 from brainlm.data.scan import MotionKind, Scan, ScanKind
+from brainlm.data.shards import RESERVED_WITH_QUALITY
 from brainlm.errors import ConfigError, DataError, Failure
 
 __all__ = ["FoundScans", "Layout", "MotionKind", "Scan", "ScanKind", "find_scans"]
@@ -65,8 +67,9 @@ def find_scans(
     *,
     layout: Layout = "auto",
     entities: Mapping[str, Sequence[str]] | None = None,
-    participants: str | Path | None = None,
+    participants: str | Path | Sequence[str | Path] | None = None,
     phenotypes: Sequence[str | Path] = (),
+    people_rules: PeopleRules = NO_RULES,
     tr: float | None = None,
     pattern: str | None = None,
     atlas: str = "",
@@ -77,9 +80,10 @@ def find_scans(
         inputs: where to look.
         layout: how the folders are laid out; ``auto`` finds out.
         entities: values to keep, by entity: ``{"task": ["rest"], "space": ["MNI152NLin2009cAsym"]}``.
-        participants: table with a line a participant; by default the ``participants.tsv`` of the data set, or of the
-            raw one that it was made from.
-        phenotypes: further tables, by participant and, with a column ``session_id``, by session.
+        participants: a table or several, with a line a participant, or a session; by default the ``participants.tsv``
+            of the data set, or of the raw one that it was made from.
+        phenotypes: further tables, also where ``participants`` are those of the data set.
+        people_rules: which column has the subjects, which values are missing, what codes mean.
         tr: repetition time in seconds that overrides all others.
         pattern: regular expression with the named groups subject, session, task, run, site, for names that no standard
             explains; the layout is then plain.
@@ -111,9 +115,9 @@ def find_scans(
         if candidates:
             raise nothing_selected(candidates, selection)
         raise _nothing_found(inputs, sources, num_files)
-    people = _people(sources, chosen, participants, phenotypes)
+    people = _people(sources, chosen, participants, phenotypes, people_rules)
     scans, unusable = _finished(chosen, people, tr)
-    notes += [*_notes_on_confounds(scans, sources), *people.notes(scans)]
+    notes += [*_notes_on_confounds(scans, sources), *people.notes]
     return FoundScans(
         scans=tuple(scans),
         failures=tuple(_printable(failure) for failure in (*failures, *unusable)),
@@ -192,26 +196,27 @@ def _once(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Failur
 def _people(
     sources: Sequence[Source],
     chosen: Sequence[Candidate],
-    participants: str | Path | None,
+    participants: str | Path | Sequence[str | Path] | None,
     phenotypes: Sequence[str | Path],
+    rules: PeopleRules,
 ) -> People:
     """All tables about people: those given, and those that lie in the data sets."""
     roots = [Path(item.root) for item in chosen if item.root]
     for source in sources:
         roots += list(source.by_folder()) or [source.root]
     roots = list(dict.fromkeys(roots))
-    if participants is None:
-        participants = _participants_beside(roots)
-    by_session: PhenotypeTable | None = None
+    files = read_people_files(participants)
+    if not files and (beside := _participants_beside(roots)) is not None:
+        files = read_people_files(beside, is_given=False)
     unusable: Mapping[str, DataError] = {}
     if any(item.scan.session for item in chosen):
         raw = [above for above in map(raw_dataset_of, roots) if above is not None]
         subjects = sorted({item.scan.subject for item in chosen})
         by_session, unusable = sessions_of(dict.fromkeys([*roots, *raw]), subjects)
-    tables = [by_session] if by_session is not None else []
-    tables += [PhenotypeTable.read(path) for path in phenotypes]
-    known = Participants.read(participants) if participants is not None else Participants()
-    return People(known, tuple(tables), unusable)
+        files += [by_session] if by_session is not None else []
+    files += read_people_files(phenotypes, what="phenotype table", option="--phenotypes")
+    recorded = [(item.scan.subject, item.scan.session) for item in chosen]
+    return People.join(files, recorded, rules, reserved=RESERVED_WITH_QUALITY, unusable=unusable)
 
 
 def _participants_beside(roots: Sequence[Path]) -> Path | None:
@@ -244,13 +249,13 @@ def _finished(chosen: Sequence[Candidate], people: People, tr: float | None) -> 
     failures: list[Failure] = []
     for item in chosen:
         try:
-            scans.append(people.introduce(_timed(item, people.participants, sidecars, tr)))
+            scans.append(people.introduce(_timed(item, people, sidecars, tr)))
         except DataError as error:
             failures.append(failure_of(item.scan.path, error))
     return scans, failures
 
 
-def _timed(item: Candidate, people: Participants, sidecars: Sidecars, tr: float | None) -> Scan:
+def _timed(item: Candidate, people: People, sidecars: Sidecars, tr: float | None) -> Scan:
     """The scan with the repetition time that is said outside the image, if it is said."""
     scan = item.scan
     if tr is not None:
@@ -263,8 +268,7 @@ def _timed(item: Candidate, people: Participants, sidecars: Sidecars, tr: float 
         sidecar = sidecars.find(Path(scan.path))
     if sidecar is not None:
         said[str(sidecar)] = seconds(sidecars.content(sidecar)["RepetitionTime"], str(sidecar))
-    if scan.subject in people.tr_s:
-        said[people.path] = people.tr_s[scan.subject]
+    said |= people.repetition_times(scan.subject, scan.session)
     if not said and scan.kind != "table":
         return scan
     agreed = agreed_tr(scan.path, said, expected="--tr, or RepetitionTime in a JSON sidecar")

@@ -5,7 +5,6 @@ The decision is a hash, so that it does not depend on the order of the recording
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import logging
@@ -17,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from brainlm.data.field_names import nearest
 from brainlm.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
@@ -276,7 +276,7 @@ def _check_columns(people: pd.DataFrame, rule: SplitRule, *, is_first: bool) -> 
         raise DataError(
             "the split rule names columns that are not there",
             expected=", ".join(wanted),
-            found=f"no {', '.join(missing)} among {', '.join(map(str, people.columns))}",
+            found=f"no {', '.join(missing)}; nearest: {nearest(missing[0], people.columns)}",
             remedy="add the columns to the participants table, or change the rule",
         )
     if not is_first:
@@ -285,11 +285,10 @@ def _check_columns(people: pd.DataFrame, rule: SplitRule, *, is_first: bool) -> 
         present = sorted(set(people[column].map(_text)) - {""})
         for value in values:
             if str(value) not in present:
-                nearest = difflib.get_close_matches(str(value), present, n=3, cutoff=0.4) or present[:5]
                 raise DataError(
                     f"nobody to hold out with {column} = {value}",
                     expected=f"a value of the column {column}",
-                    found=f"nearest: {', '.join(nearest)}",
+                    found=f"nearest: {nearest(str(value), present)}",
                     remedy="correct the value of hold_out",
                 )
 

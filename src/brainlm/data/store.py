@@ -6,7 +6,6 @@ it is written is in ``store_writer.py``, the layout in ``shards.py``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import operator
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Float32, Int64
 
 from brainlm.atomic import replaced_for, temporary_for
+from brainlm.data.field_names import nearest
 from brainlm.data.manifest import ATLAS_IMAGE, MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.quality import QUALITY_COLUMNS
@@ -244,10 +244,9 @@ def _check_not_unfinished(path: Path) -> None:
 
 
 def _unknown(problem: str, wanted: str, names: Sequence[str]) -> DataError:
-    nearest = difflib.get_close_matches(wanted, names, n=3, cutoff=0.4) or list(names[:5])
     return DataError(
         problem,
         expected="one of the names or values in store.metadata",
-        found=f"nearest: {', '.join(nearest) or 'none at all'}",
+        found=f"nearest: {nearest(wanted, names)}",
         remedy="correct the spelling; `brainlm inspect` lists what is there",
     )

@@ -101,7 +101,7 @@ def test_other_confounds_are_let_through(table):
 
 
 def test_an_unknown_confound_is_refused_with_the_nearest_name(table):
-    with pytest.raises(ConfigError, match="did you mean mean_fd"):
+    with pytest.raises(ConfigError, match="nearest: mean_fd"):
         Design.fit(table, ["mean_fdd"])
 
 

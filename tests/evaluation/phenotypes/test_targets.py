@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from brainlm.data.missing_values import MissingRule
 from brainlm.data.synthetic import synthetic_store
 from brainlm.errors import ConfigError, DataError
+from brainlm.evaluation.phenotypes.blocks import nuisance_columns
 from brainlm.evaluation.phenotypes.targets import read_cohort
 
 
@@ -162,8 +164,54 @@ def test_who_it_is_cannot_be_the_target(make_store):
 def test_words_in_a_column_of_many_numbers_are_named(make_store):
     values = [str(number) for number in range(22)] + ["refused"]
     store = make_store(subject=values, score=values)
-    with pytest.raises(DataError, match="1 of 23: 'refused'"):
+    with pytest.raises(DataError, match="codes for missing") as caught:
         read_cohort(store, "score")
+    assert "--missing refused" in caught.value.remedy
+    assert read_cohort(store, "score", missing=MissingRule.parse(["refused"])).target.kind == "regression"
+    with pytest.raises(DataError, match="1 of 23: 'refused'"):
+        read_cohort(store, "score", missing=MissingRule.parse(["none"]))
+
+
+def test_a_code_for_missing_is_no_label_before_it_was_said_to_be_one(make_store):
+    ages = [20.5, 21.0, -9999.0, 23.5, 30.0, 41.0]
+    store = make_store(subject=list("abcdef"), age=ages, dx=["1", "2", "1", "2", "1", "2"])
+    with pytest.raises(DataError, match="age look like codes for missing") as caught:
+        read_cohort(store, "age")
+    assert "-9999" in caught.value.found
+    assert "--missing -9999" in caught.value.remedy
+    known = read_cohort(store, "age", missing=MissingRule.parse(["-9999"]))
+    assert known.num_missing == 1
+    assert known.target.values_N.min() == 20.5
+    assert read_cohort(store, "age", missing=MissingRule.parse(["none"])).target.values_N.min() == -9999
+    cohort = read_cohort(store, "dx")
+    with pytest.raises(DataError, match="age look like codes"):
+        cohort.check_codes(["age"])
+    read_cohort(store, "dx", missing=MissingRule.parse(["age:-9999"])).check_codes(["age"])
+
+
+def test_dates_are_no_target(make_store):
+    store = make_store(subject=list("abc"), scanned=["2011-03-02", "2012-11-30", "2011-03-05"])
+    with pytest.raises(DataError, match="dates") as caught:
+        read_cohort(store, "scanned")
+    assert "age in years" in caught.value.expected
+
+
+def test_the_nuisance_is_found_under_the_names_that_people_use(make_store):
+    store = make_store(
+        subject=list("abcd"), site=list("XYXY"), score=[1.5, 2.25, 3.0, 9.0],
+        AGE_AT_SCAN=[20.0, 30.0, 25.0, 41.5], SEX=["1", "2", "2", "1"], func_mean_fd=[0.1, 0.2, 0.15, 0.3],
+    )  # fmt: skip
+    assert nuisance_columns(read_cohort(store, "score")) == ("AGE_AT_SCAN", "SEX", "site", "func_mean_fd")
+    assert nuisance_columns(read_cohort(store, "AGE_AT_SCAN")) == ("SEX", "site", "func_mean_fd")
+
+
+@pytest.mark.parametrize(("wanted", "there"), [("age", "AGE_AT_SCAN"), ("dx", "DX_GROUP"), ("Age", "age")])
+def test_a_target_leads_to_the_column_that_means_the_same(make_store, wanted, there):
+    values = [20.5, 30.5, 25.0]
+    store = make_store(subject=list("abc"), zzz=values, **{there: values})
+    with pytest.raises(DataError) as caught:
+        read_cohort(store, wanted)
+    assert caught.value.found.startswith(f"nearest: {there}")
 
 
 def test_too_many_words_are_not_taken_for_classes(make_store):

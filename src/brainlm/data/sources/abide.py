@@ -6,7 +6,7 @@ Data: Di Martino et al. (2014), Molecular Psychiatry 19: 659-667; atlas: Craddoc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from brainlm.data.bids import Participants, subject_id
+from brainlm.data.bids import subject_id
 from brainlm.data.named_atlases import YEO7
 from brainlm.data.parcels import Parcels
+from brainlm.data.people import NO_RULES, People, PeopleRules, PeopleTable
+from brainlm.data.people_files import PeopleFile, read_people_files
 from brainlm.data.planned import ImportSummary, PlannedRecording, Progress, write_store
 from brainlm.data.read import Signal, signal_from_values
 from brainlm.data.recording import Phenotype
@@ -79,6 +81,8 @@ def import_abide(
     data_dir: str | Path | None = None,
     quality_checked: bool = True,
     tr_s: Mapping[str, float] = TR_S,
+    participants: str | Path | Sequence[str | Path] | None = None,
+    people_rules: PeopleRules = NO_RULES,
     split: SplitRule = SPLIT,
     dtype: StoredType = "float32",
     overwrite: bool = False,
@@ -96,6 +100,8 @@ def import_abide(
         data_dir: nilearn's data folder, when not the usual one.
         quality_checked: fetch only recordings that passed the Project's visual checks.
         tr_s: repetition time by site, for fetched data.
+        participants: further tables about the people, whose columns become phenotypes, too.
+        people_rules: which of their columns has the subjects, which values are missing, what codes mean.
         split: how the people are divided; by default the sites YALE and USM are held out whole.
         dtype: stored type.
         overwrite: replace a store that is there.
@@ -111,15 +117,18 @@ def import_abide(
         labels = np.arange(1, NUM_PARCELS + 1)
         parcels = Parcels(pd.DataFrame({"label": labels, "name": [f"CC200-{label}" for label in labels]}))
         planned = _plan_fetched(data_dir, quality_checked=quality_checked, tr_s=tr_s)
+    recorded = [(plan.subject, plan.session) for plan in planned]
+    people = People.join(read_people_files(participants), recorded, people_rules)
     return write_store(
         out,
-        planned,
+        [people.introduce(plan) for plan in planned],
         parcels=parcels,
         atlas=ATLAS,
-        phenotypes=PHENOTYPES,
+        phenotypes=list(dict.fromkeys([*PHENOTYPES, *people.columns])),
         split=split,
         dtype=dtype,
         source=SOURCE,
+        notes=people.notes,
         overwrite=overwrite,
         progress=progress,
     )
@@ -142,8 +151,9 @@ def _packed_parcels(path: Path) -> Parcels:
 def _plan_packed(folder: Path) -> list[PlannedRecording]:
     """All recordings in one array, stacked in time, and where each begins."""
     signals = np.load(_present(folder / SIGNALS), mmap_mode="r", allow_pickle=False)
-    people = Participants.read(folder / "participants.tsv")
-    num_rows = sum(int(float(str(row["n_vols"]))) for row in people.phenotypes.values())
+    file = PeopleFile.read(_present(folder / "participants.tsv"))
+    people = PeopleTable.join(file, [(subject_id(one), "") for one in file.table["participant_id"]])
+    num_rows = sum(int(float(str(row["n_vols"]))) for row in people.values.values())
     if signals.shape != (num_rows, NUM_PARCELS):
         raise DataError(
             f"{folder / SIGNALS} does not fit participants.tsv beside it",
@@ -152,17 +162,17 @@ def _plan_packed(folder: Path) -> list[PlannedRecording]:
             remedy="copy both files again",
         )
     planned = []
-    for subject, row in people.phenotypes.items():
+    for key, row in people.values.items():
         start, length = int(float(str(row["offset"]))), int(float(str(row["n_vols"])))
         name = f"{row['file_id']}_rois_cc200.1D"
         values = signals[start : start + length]  # a view: read when its turn comes
         planned.append(
             PlannedRecording(
                 partial(_signal, values, name),
-                subject,
-                people.tr_s[subject],
+                key[0],
+                people.tr_s[key],
                 task="rest",
-                site=people.site[subject],
+                site=people.site[key],
                 source=name,
                 phenotypes={key: _decoded(key, row[key]) for key in PHENOTYPES},
             )

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from brainlm.data.bids import Entities, Participants
-from brainlm.data.joining import ImportPlan, with_participant
-from brainlm.data.people import notes_on_subjects
-from brainlm.data.planned import PlannedRecording, failure_of, listed
+from brainlm.data.bids import Entities
+from brainlm.data.people import People, PeopleFile, PeopleRules, PeopleTable
+from brainlm.data.planned import ImportPlan, PlannedRecording, failure_of, listed
 from brainlm.data.read import Orientation, Signal, parcels_come_first, signal_from_values
 from brainlm.data.recording import Phenotype
 from brainlm.data.repetition import agreed_tr, seconds
@@ -53,7 +52,9 @@ class ArrowOptions:
     split_is_given: bool = False
 
 
-def plan_arrow(found: FoundFiles, people: Participants, options: ArrowOptions) -> ImportPlan:
+def plan_arrow(
+    found: FoundFiles, tables: Sequence[PeopleFile], rules: PeopleRules, options: ArrowOptions
+) -> ImportPlan:
     """The recordings in the rows of the files found.
 
     Raises:
@@ -64,8 +65,10 @@ def plan_arrow(found: FoundFiles, people: Participants, options: ArrowOptions) -
     identified = identify(content.rows, options.pattern)
     labels = _labels(content.rows)
     subjects = {entities.subject for _, entities in identified.rows}
+    people = People.join(tables, [(entities.subject, entities.session) for _, entities in identified.rows], rules)
     targets = _targets(content.rows, options.targets, taken=(*labels, *people.columns, *RESERVED_COLUMNS))
     targets, notes_on_targets = _of_these(targets, subjects)
+    of_targets = People((targets,))
     _refuse_same_names(labels, people)
     parts = sorted({row.file.part for row in content.rows})
     files = OpenFiles()
@@ -74,7 +77,7 @@ def plan_arrow(found: FoundFiles, people: Participants, options: ArrowOptions) -
         part = {PART_COLUMN: row.file.part} if len(parts) > 1 else {}
         try:
             plan = _plan(row, entities, {**_phenotypes(row, labels), **part}, files, people, options)
-            planned.append(with_participant(with_participant(plan, people), targets))
+            planned.append(of_targets.introduce(people.introduce(plan)))
         except DataError as error:
             failures.append(failure_of(row.origin, error))
     theirs = TheirSplit(planned) if options.split_is_given else their_split(planned, parts)
@@ -93,7 +96,7 @@ def plan_arrow(found: FoundFiles, people: Participants, options: ArrowOptions) -
             *content.notes,
             *_notes_on_signals(content.rows),
             *identified.notes,
-            *(notes_on_subjects({plan.subject for plan in planned}, people) if people.path else []),
+            *people.notes,
             *notes_on_targets,
             *theirs.notes,
         ],
@@ -164,7 +167,7 @@ def _phenotypes(row: ArrowRow, labels: Iterable[str]) -> dict[str, Phenotype]:
     return {name: phenotype_of(row.values.get(name)) for name in labels}
 
 
-def _targets(rows: Sequence[ArrowRow], given: Sequence[str | Path], *, taken: Sequence[str]) -> Participants:
+def _targets(rows: Sequence[ArrowRow], given: Sequence[str | Path], *, taken: Sequence[str]) -> PeopleTable:
     """The target maps given, or those beside a data set of Brainmarks."""
     if given:
         return read_targets(target_files(given), taken=taken)
@@ -172,9 +175,9 @@ def _targets(rows: Sequence[ArrowRow], given: Sequence[str | Path], *, taken: Se
     return read_targets(dict.fromkeys(file for folder in folders for file in target_files_beside(folder)), taken=taken)
 
 
-def _of_these(targets: Participants, subjects: Iterable[str]) -> tuple[Participants, list[str]]:
+def _of_these(targets: PeopleTable, subjects: Iterable[str]) -> tuple[PeopleTable, list[str]]:
     """The maps that have a value for anybody of the subjects, and what the user should know."""
-    values = {subject: targets.phenotypes.get(subject, {}) for subject in subjects}
+    values = {subject: targets.values.get((subject, ""), {}) for subject in subjects}
     counts = {name: sum(own.get(name) is not None for own in values.values()) for name in targets.columns}
     used = tuple(name for name, number in counts.items() if number)
     unused = [name for name in counts if name not in used]
@@ -184,16 +187,16 @@ def _of_these(targets: Participants, subjects: Iterable[str]) -> tuple[Participa
         notes.append(f"phenotypes from target maps, with the number of people: {listed(shown)}")
     if unused:
         notes.append(f"target maps with none of these people were left out: {listed(unused)}")
-    phenotypes = {subject: {name: own[name] for name in used if name in own} for subject, own in values.items()}
-    return replace(targets, phenotypes=phenotypes, columns=used), notes
+    used_values = {(subject, ""): {name: own[name] for name in used if name in own} for subject, own in values.items()}
+    return replace(targets, values=used_values, columns=used), notes
 
 
-def _refuse_same_names(labels: Sequence[str], people: Participants) -> None:
+def _refuse_same_names(labels: Sequence[str], people: People) -> None:
     if same := sorted(set(labels) & set(people.columns)):
         raise DataError(
             "two sources give the same phenotypes",
             expected="a name of its own for each",
-            found=f"{listed(same)} in the data set and in {people.path}",
+            found=f"{listed(same)} in the data set and in {listed([table.path for table in people.tables])}",
             remedy="rename or remove these columns of the participants table",
         )
 
@@ -203,14 +206,13 @@ def _plan(
     entities: Entities,
     phenotypes: dict[str, Phenotype],
     files: OpenFiles,
-    people: Participants,
+    people: People,
     options: ArrowOptions,
 ) -> PlannedRecording:
     sources: dict[str, float] = {} if options.tr is None else {"--tr": options.tr}
     if text_of(row.values.get(TR_COLUMN)):
         sources[f"the column {TR_COLUMN}"] = seconds(row.values[TR_COLUMN], row.origin)
-    if entities.subject in people.tr_s:
-        sources[people.path] = people.tr_s[entities.subject]
+    sources |= people.repetition_times(entities.subject, entities.session)
     expected = "--tr, or a column tr in the data set or the participants table"
     return PlannedRecording(
         partial(_read_signal, files, row, options.num_parcels, options.orientation),

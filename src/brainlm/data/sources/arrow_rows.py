@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from brainlm.data.bids import MISSING_VALUES, Entities, entities_of, subject_id
+from brainlm.data.bids import Entities, entities_of, subject_id
+from brainlm.data.missing_values import MISSING_VALUES
 from brainlm.data.planned import failure_of
 from brainlm.data.read import TABLE_SUFFIXES
 from brainlm.data.recording import Phenotype, recording_name

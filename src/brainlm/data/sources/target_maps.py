@@ -1,6 +1,6 @@
 """Brainmarks' target maps: JSON files ``{subject: value}`` beside the data sets, as phenotypes by subject.
 
-They become a table of participants, like one in text that ``bids.py`` reads.
+They become a table about people, like one in text that ``people.py`` joins.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from brainlm.data.bids import Participants, subject_id
+from brainlm.data.bids import subject_id
+from brainlm.data.people import PeopleTable, Recorded
 from brainlm.data.planned import listed
 from brainlm.data.recording import Phenotype
 from brainlm.data.sources.arrow_rows import phenotype_of
@@ -55,14 +56,14 @@ def target_files_beside(folder: Path) -> list[Path]:
     return found
 
 
-def read_targets(files: Iterable[Path], *, taken: Iterable[str]) -> Participants:
+def read_targets(files: Iterable[Path], *, taken: Iterable[str]) -> PeopleTable:
     """The maps as phenotypes: ``dx`` of ``abide_target_map_dx.json``, or the whole name where that is ``taken``.
 
     Raises:
         DataError: a file is no map of values by subject, two files give one phenotype, or one file two for a person.
     """
     taken = set(taken)
-    phenotypes: dict[str, dict[str, Phenotype]] = {}
+    values_of: dict[Recorded, dict[str, Phenotype]] = {}
     columns: list[str] = []
     for file in files:
         values = _read(file)
@@ -77,8 +78,8 @@ def read_targets(files: Iterable[Path], *, taken: Iterable[str]) -> Participants
             )
         columns.append(name)
         for subject, value in values.items():
-            phenotypes.setdefault(subject, {})[name] = value
-    return Participants(phenotypes=phenotypes, columns=tuple(columns), path=listed([file.name for file in files]))
+            values_of.setdefault((subject, ""), {})[name] = value
+    return PeopleTable(listed([file.name for file in files]), tuple(columns), values_of)
 
 
 def _read(file: Path) -> Mapping[str, Phenotype]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from brainlm.data.field_names import columns_of
 from brainlm.evaluation.attention.contrast import Contrast
 from brainlm.evaluation.attention.permuting import category_p
 from brainlm.evaluation.phenotypes.units import texts
@@ -36,8 +37,9 @@ class Confound:
 def confounds(contrast: Contrast, metadata: pd.DataFrame, *, num: int, seed: int) -> list[Confound]:
     """The test of each column that there is and that varies, by the permutations of the contrast itself."""
     found = []
-    for column in CANDIDATES:
-        if column not in metadata or column in (contrast.column, contrast.within):
+    there = [([name] if name in metadata else columns_of(name, metadata)) for name in CANDIDATES]
+    for column in [column for columns in there for column in columns]:
+        if column in (contrast.column, contrast.within):
             continue
         if pd.api.types.is_numeric_dtype(metadata[column]):
             entry = _of_numbers(contrast, metadata, column, num=num, seed=seed)

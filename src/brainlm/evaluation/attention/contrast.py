@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int64
 
+from brainlm.data.field_names import nearest
 from brainlm.errors import ConfigError, DataError
 from brainlm.evaluation.attention.permuting import FEWEST, MapTest, paired_test, two_sample_test
 from brainlm.evaluation.attention.subject_maps import Subjects, mean_map
-from brainlm.evaluation.phenotypes.units import nearest, some, texts
+from brainlm.evaluation.phenotypes.units import some, texts
 
 HALVES = ("low", "high")  # as levels of a number: below and above the median over subjects
 OWN_COLUMNS = frozenset({"subject", "source"})

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from brainlm.data.field_names import nearest
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError
 from brainlm.evaluation.attention.contrast import Contrast
 from brainlm.evaluation.attention.subject_maps import as_dict, map_intervals, mean_map
 from brainlm.evaluation.networks.labels import NO_NETWORK
-from brainlm.evaluation.phenotypes.units import nearest, texts
+from brainlm.evaluation.phenotypes.units import texts
 from brainlm.evaluation.statistics import SubjectBootstrap
 
 

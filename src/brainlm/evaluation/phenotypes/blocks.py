@@ -19,6 +19,7 @@ from brainlm.baselines.fold_features import FixedFeatures, FoldFeatures, mean_by
 from brainlm.baselines.raw_series import PrincipalFeatures, raw_series
 from brainlm.baselines.signal_statistics import signal_statistics
 from brainlm.baselines.tangent import Tangent, covariances
+from brainlm.data.field_names import columns_of, field_of
 from brainlm.data.store import Store
 from brainlm.errors import BrainLMError
 from brainlm.evaluation.phenotypes.design import Design, check_confounds
@@ -26,8 +27,8 @@ from brainlm.evaluation.phenotypes.predictions import Group
 from brainlm.evaluation.phenotypes.targets import Cohort
 from brainlm.inference.features import Pooling
 
-# Taken as nuisance where the store has them (in any case of letters), unless the user names others.
-NUISANCE = ("age", "sex", "gender", "site", "mean_fd")
+# Taken as nuisance where the store has columns that mean them, such as AGE_AT_SCAN, unless the user names others.
+NUISANCE = ("age", "sex", "site", "mean_fd")
 RAW_COMPONENTS = 50
 
 Listener = Callable[[int, int], None]
@@ -64,8 +65,12 @@ def nuisance_columns(cohort: Cohort, wanted: Sequence[str] = ()) -> tuple[str, .
     if wanted:
         check_confounds(cohort.table, wanted, target=target.name, values_N=target.values_N)
         return tuple(wanted)
-    by_lower = {str(column).lower(): str(column) for column in cohort.table}
-    return tuple(by_lower[name] for name in NUISANCE if name in by_lower and _is_usable(cohort, by_lower[name]))
+    return tuple(
+        column
+        for meaning in NUISANCE
+        for column in columns_of(meaning, cohort.table)
+        if meaning != field_of(target.name) and _is_usable(cohort, column)
+    )
 
 
 def _is_usable(cohort: Cohort, column: str) -> bool:

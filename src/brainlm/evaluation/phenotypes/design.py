@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from brainlm.data.field_names import nearest
 from brainlm.errors import ConfigError, DataError
 
 # Text with more values than this, and nearly as many as people, is a name and not a category.
@@ -102,12 +102,11 @@ def column_of(table: pd.DataFrame, name: str) -> pd.Series:
     """
     if name in table.columns:
         return table[name]
-    nearest = get_close_matches(name, [str(column) for column in table.columns], n=3)
     raise ConfigError(
         f"there is no column {name!r}",
         expected=f"one of {', '.join(str(column) for column in table.columns)}",
-        found=name,
-        remedy=f"did you mean {' or '.join(nearest)}?" if nearest else "choose a column that is constant within people",
+        found=f"{name}; nearest: {nearest(name, table.columns)}",
+        remedy="correct the spelling, or choose a column that is constant within people",
     )
 
 

@@ -136,6 +136,7 @@ class Evidence:
         """The methods for one target."""
         kind, adjustment = cohort.target.kind, rule.adjustment
         columns = nuisance_columns(cohort, rule.nuisance)
+        cohort.check_codes([*columns, *adjustment.confounds, *adjustment.keep])
         blocks = self.recordings.blocks(cohort, nuisance=columns, seed=rule.seed)
         own = vector_blocks(NAME, "model", self.vectors, cohort, identity=self.identity, seen=self.seen)
         random_identity = f"untrained {rule.seed} {self.identity}"

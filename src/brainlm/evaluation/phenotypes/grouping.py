@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from brainlm.data.field_names import nearest
 from brainlm.errors import ConfigError, DataError
 from brainlm.evaluation.phenotypes.targets import Cohort, Kind
-from brainlm.evaluation.phenotypes.units import nearest, some, texts
+from brainlm.evaluation.phenotypes.units import some, texts
 
 NUM_QUANTILES = 5  # by which numbers are stratified
 NUM_ATTEMPTS = 5  # at a division, where families mix the classes

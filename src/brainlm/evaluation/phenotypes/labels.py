@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
+from brainlm.data.field_names import nearest
+from brainlm.data.missing_values import is_dates
 from brainlm.errors import ConfigError, DataError
-from brainlm.evaluation.phenotypes.units import as_number, nearest, some, texts
+from brainlm.evaluation.phenotypes.units import as_number, some, texts
 
 Kind = Literal["regression", "binary", "multiclass"]
 
@@ -67,6 +69,13 @@ def labels_of(
     if pd.api.types.is_numeric_dtype(column) and not is_number:
         raise _not_a_number(name, words[~missing_U], numbers_U[~missing_U])
     _check_spelling(name, words[~missing_U], classes)
+    if kind in ("auto", "regression") and not is_number and is_dates(words[~missing_U]):
+        raise DataError(
+            f"{name} has dates, which are neither numbers nor classes",
+            expected="a number, such as an age in years or days since a first scan; or classes",
+            found=f"{int((~missing_U).sum())} dates: {some(dict.fromkeys(words[~missing_U]))}",
+            remedy="compute such a number in the participants table, and import again",
+        )
     present = sorted(set(words[~missing_U]), key=lambda word: float(word) if is_number else word)
     wanted = _wanted(name, present, classes)
     chosen = _choose_kind(name, wanted, is_number, words[~missing_U], numbers_U[~missing_U]) if kind == "auto" else kind

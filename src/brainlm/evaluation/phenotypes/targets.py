@@ -6,8 +6,8 @@ when, in ``folds.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,16 +15,19 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
+from brainlm.data.field_names import nearest
+from brainlm.data.missing_values import NO_CODES, MissingRule, is_number, questionable
 from brainlm.data.recording import recording_name
 from brainlm.data.shards import KEY_COLUMNS
 from brainlm.data.store import Store
 from brainlm.errors import DataError
 from brainlm.evaluation.phenotypes.labels import Kind, Labels, check_class_sizes, labels_of
-from brainlm.evaluation.phenotypes.units import Level, Units, nearest, some, units_of
+from brainlm.evaluation.phenotypes.units import Level, Units, some, units_of
 
 __all__ = ["Cohort", "Kind", "Level", "Target", "read_cohort"]
 
 NAMES_OF_RECORDINGS = ("subject", "source")
+NOTHING_SAID = MissingRule()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,7 @@ class Cohort:
         num_missing: units of the store without the label.
         num_left_out: units of the store whose class is not among those that were asked for.
         varying: per column that differs within a unit, the subjects in whom it does.
+        missing: what was said about values that look like codes for missing.
     """
 
     table: pd.DataFrame
@@ -66,6 +70,7 @@ class Cohort:
     num_missing: int = 0
     num_left_out: int = 0
     varying: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: MissingRule = field(default_factory=MissingRule)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -74,6 +79,16 @@ class Cohort:
     def subjects_N(self) -> Int64[np.ndarray, "N"]:  # noqa: N802 - shape suffix
         """The number of each unit's subject, from 0, in the order of their names."""
         return np.unique(self.table["subject"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+    def check_codes(self, columns: Iterable[str]) -> None:
+        """Refuse to compute with values that look like codes for missing before it was said what they are.
+
+        Raises:
+            DataError: one of ``columns`` has such values.
+        """
+        for name in columns:
+            if name in self.table and self.missing.asks:
+                _check_codes(self.table[name])
 
     @property
     def num_subjects(self) -> int:
@@ -102,6 +117,7 @@ def read_cohort(
     positive: str | None = None,
     level: Level = "subject",
     classes: Sequence[str] = (),
+    missing: MissingRule = NOTHING_SAID,
 ) -> Cohort:
     """The people of ``store`` whose ``target`` is known.
 
@@ -115,21 +131,51 @@ def read_cohort(
         positive: the class of two whose probability is predicted; the second in order unless given.
         level: one row a person, or one a recording.
         classes: keep only units with these values.
+        missing: values of phenotypes that mean missing, such as -9999.
 
     Raises:
-        DataError: no such column, nothing in it to predict, or people with several labels.
+        DataError: no such column, nothing in it to predict, values that look like codes for missing, or people with
+            several labels.
         ConfigError: settings that do not fit the values.
     """
-    metadata = store.metadata
+    metadata = _without(missing, store.metadata, store.phenotypes)
     _check_column(store, metadata, target)
     everybody = units_of(metadata[list(dict.fromkeys([*KEY_COLUMNS, "site", target]))], level)
     if target in everybody.varying:
         raise _several_labels(target, everybody, metadata)
+    if missing.asks and not classes and target in store.phenotypes:
+        _check_codes(everybody.table[target])
     labels = labels_of(everybody.table[target], kind=kind, positive=positive, classes=classes)
     # Once more for those with a label only, so that nobody else decides which columns are constant.
     known = np.flatnonzero(np.isfinite(labels.values_U))
     kept = np.sort(np.concatenate([everybody.recordings[unit] for unit in known]))
-    return _cohort(target, units_of(metadata.iloc[kept], level), labels, level)
+    return replace(_cohort(target, units_of(metadata.iloc[kept], level), labels, level), missing=missing)
+
+
+def _without(missing: MissingRule, metadata: pd.DataFrame, phenotypes: Sequence[str]) -> pd.DataFrame:
+    """The metadata without values that mean missing; words that leave only numbers behind make these numbers."""
+    metadata = metadata.copy()
+    for name in phenotypes:
+        is_missing = missing.missing_in(metadata[name]) & metadata[name].notna().to_numpy()
+        if is_missing.any():
+            column = metadata[name].mask(is_missing)
+            is_numbers = all(map(is_number, column.dropna()))
+            metadata[name] = pd.to_numeric(column) if is_numbers else column
+    return metadata
+
+
+def _check_codes(column: pd.Series) -> None:
+    codes = questionable(list(column.dropna()))
+    if not codes:
+        return
+    shown = ", ".join(f"{code} ({number} times)" for code, number in codes.items())
+    raise DataError(
+        f"values of {column.name} look like codes for missing",
+        expected="values that mean what they say",
+        found=f"{shown} among {column.notna().sum()} values",
+        remedy=f"say what they are: --missing {','.join(codes)} if nothing is known of these people, "
+        f"--missing {NO_CODES} if they are values like all others",
+    )
 
 
 def _check_column(store: Store, metadata: pd.DataFrame, target: str) -> None:

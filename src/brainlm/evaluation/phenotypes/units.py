@@ -5,7 +5,6 @@ What a unit is labelled with is in ``labels.py``; who belongs to whom (families)
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -95,13 +94,6 @@ def as_number(word: str) -> float:
         return float(word)
     except ValueError:
         return math.nan
-
-
-def nearest(word: str, names: Iterable[object]) -> str:
-    """The names most like ``word``, or the first ones, for a message."""
-    known = [str(name) for name in names]
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
-    return ", ".join(close or known[:NUM_NAMED]) or "none at all"
 
 
 def some(names: Iterable[object]) -> str:
