@@ -240,7 +240,7 @@ def _harmless(cell: Any) -> Any:
 class Arrays:
     """What an archive of ours holds: arrays by name, facts as JSON can hold them, and the key it was made under."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     facts: dict[str, Any]
     key: str
 

@@ -90,7 +90,7 @@ def test_a_label_image_that_does_not_fit_is_named(parcels: Parcels, tmp_path: Pa
         nib.save(nib.Nifti1Image(np.full(shape, value, dtype=np.int16), np.eye(4)), path)
     with pytest.raises(AtlasError) as caught:
         PaintedBrain(parcels, path)
-    assert str(path) in (caught.value.found or "")
+    assert str(path) in str(caught.value)
     assert caught.value.remedy
 
 

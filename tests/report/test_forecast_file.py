@@ -104,7 +104,7 @@ def test_content_this_program_does_not_know_is_an_error_that_names_the_file(
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"results.json cannot be read") as caught:
         read_forecasts(tmp_path)
-    assert str(path) in (caught.value.found or "")
+    assert str(path) in str(caught.value)
     assert said in (caught.value.found or "")
     assert "brainlm forecast" in (caught.value.remedy or "")
 
@@ -115,4 +115,4 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_forecasts(tmp_path)
-    assert str(path) in (caught.value.found or "")
+    assert str(path) in str(caught.value)

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from brainlm.atomic import disk_errors, write_text
-from brainlm.errors import DataError, Failure
+from brainlm.errors import Failure
+from brainlm.files import damaged, read_json
 
 FORMAT_VERSION = 1
 Part = Literal["parcellation", "windows", "training", "embedding", "attention", "connectome"]
@@ -85,8 +86,10 @@ class Benchmark:
         Raises:
             DataError: the file is not there, is no benchmark, or of another format.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        what = f"a file that `brainlm bench --out` wrote, format {FORMAT_VERSION}"
+        about: dict[str, Any] = {"what": what, "remedy": "measure again"}
+        content = read_json(Path(path), **about)
+        with damaged(Path(path), **about):
             if (content["kind"], content["format_version"]) != ("bench", FORMAT_VERSION):
                 raise ValueError(f"kind {content['kind']}, format {content['format_version']}")
             return cls(
@@ -95,13 +98,6 @@ class Benchmark:
                 measures=tuple(_measure(row) for row in content["measures"]),
                 left_out=tuple(Failure(**row) for row in content["left_out"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"cannot read the benchmark {path}",
-                expected=f"a file that `brainlm bench --out` wrote, format {FORMAT_VERSION}",
-                found=str(error) or "something else",
-                remedy="measure again",
-            ) from error
 
     def to_markdown(self) -> str:
         """The same as a page: machine, settings, a table for each part."""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from brainlm.atomic import disk_errors, replacing
+from brainlm.atomic import write_text
 from brainlm.cli.console import Parts, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, command_typed, processes, row_rule
@@ -16,6 +16,7 @@ from brainlm.cli.released import check_output
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError
 from brainlm.extras import check_extra
+from brainlm.files import csv_text
 from brainlm.training.finetune_config import FinetuneConfig
 
 
@@ -159,7 +160,6 @@ def predict(
         table = predict_store(
             folder, chosen, level=level, batch_size=batch_size, resample=resample, device=device, on_progress=bar.update
         )
-    with disk_errors(path), replacing(path) as file:
-        table.to_csv(file, sep="\t" if path.suffix == ".tsv" else ",", index=False)
+    write_text(path, csv_text(table, sep="\t" if path.suffix == ".tsv" else ","))
     say(f"{len(table)} rows: {path}")
     return DONE

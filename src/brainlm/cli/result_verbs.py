@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.atomic import disk_errors, write_text
 from brainlm.cli.console import Parts, console, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
+from brainlm.files import write_json
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -116,9 +115,7 @@ def evaluate(
             },
             on_progress=bar.update,
         )
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(results, indent=1) + "\n")
+    write_json(path, results)
     parts = Parts()
     if out is None:
         with parts.part(EXAMPLES_FILE):

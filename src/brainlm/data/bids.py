@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from brainlm.data.repetition import agreed_tr, seconds
 from brainlm.errors import ConfigError, DataError
+from brainlm.files import damaged, read_text
 
 ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "run": "run"}
 IN_RUN_LABEL = ("acq", "ce", "dir")  # entities that tell acquisitions apart, for which a recording has no column
@@ -171,10 +173,8 @@ def read_json(path: Path, what: str = "sidecar") -> Mapping[str, object]:
     Raises:
         DataError: it is not JSON.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"the {what} {path} cannot be read", expected="JSON", found=str(error), remedy="repair the file"
-        ) from error
-    return content if isinstance(content, dict) else {}
+    about: dict[str, Any] = {"what": f"JSON, a {what}", "remedy": "repair the file"}
+    text = read_text(path, **about)
+    with damaged(path, **about):
+        content = json.loads(text)
+        return content if isinstance(content, dict) else {}

@@ -14,6 +14,7 @@ from brainlm.baselines.predictor import Predictor
 from brainlm.data.recording import recording_name
 from brainlm.data.shards import KEY_COLUMNS
 from brainlm.evaluation.masking import MaskedWindows
+from brainlm.files import write_arrays
 from brainlm.model.masks import Mask
 
 EXAMPLES_FILE = "examples.npz"
@@ -64,4 +65,4 @@ def write_examples(
             columns.setdefault(name, []).append(value)
     if columns:
         arrays: dict[str, Any] = {name: np.concatenate(pieces) for name, pieces in columns.items()}
-        np.savez_compressed(path, **arrays)
+        write_arrays(path, arrays)

@@ -8,8 +8,6 @@ G = 2C - 1 lags.
 
 from __future__ import annotations
 
-import logging
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float16, Float32, Int64
 
-from brainlm.atomic import disk_errors, replacing
 from brainlm.data.store import Store
+from brainlm.files import cached_arrays
 from brainlm.inference.attention_sums import AttentionSums, Quota, Wanted, groups_of
 from brainlm.inference.batching import scaled_windows
 from brainlm.inference.brainlm import BrainLM
@@ -35,8 +33,6 @@ ATTENTION_VERSION = 1  # part of every file's name: a change of what is computed
 # half as long again to encode with 13m.
 NUM_FOLLOWED = 64
 MapKind = Literal["layer", "mean", "rollout"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +197,9 @@ def cached_attention(
     head = None if head is None else head_number(model.network, head)
     windows = f"{rollout_windows} rolled out, {between_windows} between"
     what = f"attention {ATTENTION_VERSION}, {layer}, {head}, {with_profile}, {with_rows}, {windows}"
-    path = folder / f"attention-{feature_key(model, store, what, resample=resample)}.npz"
-    attention = _read(path, len(store))
-    if attention is None:
+    key = feature_key(model, store, what, resample=resample)
+
+    def compute() -> dict[str, np.ndarray]:
         attention = attention_maps(
             model,
             store,
@@ -217,30 +213,10 @@ def cached_attention(
             resample=resample,
             on_progress=on_progress,
         )
-        _write(path, attention)
-    return attention
+        return {name: np.asarray(value) for name, value in vars(attention).items() if value is not None}
 
-
-def _write(path: Path, attention: StoreAttention) -> None:
-    arrays = {name: value for name, value in vars(attention).items() if value is not None}
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, **arrays)
-
-
-def _read(path: Path, num_recordings: int) -> StoreAttention | None:
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found: dict[str, Any] = dict(arrays)
-        values = {name: array.item() if array.ndim == 0 else array for name, array in found.items()}
-        attention = _whole(values)
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        logger.warning("%s is damaged and computed again: %s", path, error)
-        return None
-    return attention if len(attention.layers_NLP) == num_recordings else None
+    arrays = cached_arrays(folder / f"attention-{key}.npz", key, compute)
+    return _whole({name: array.item() if array.ndim == 0 else array for name, array in arrays.items()})
 
 
 def _whole(values: dict[str, Any]) -> StoreAttention:

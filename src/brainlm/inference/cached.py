@@ -6,16 +6,14 @@ taken for another's. How vectors are computed is in ``features.py``.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from brainlm.atomic import disk_errors, replacing
 from brainlm.data.store import Store
+from brainlm.files import key_of, read_cache, write_arrays
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.cohort import check_recordings
 from brainlm.inference.features import Pooling, pooled_features
@@ -23,8 +21,6 @@ from brainlm.inference.identity import weights_sha256
 from brainlm.inference.patch_embeddings import temporal_patch_embeddings
 
 FEATURES_VERSION = 1  # part of every name: a change of what is computed makes old files strangers
-
-logger = logging.getLogger(__name__)
 
 
 def feature_key(model: BrainLM, store: Store, pooling: str, *, resample: bool) -> str:
@@ -35,8 +31,7 @@ def feature_key(model: BrainLM, store: Store, pooling: str, *, resample: bool) -
 def _key(weights: str, model: BrainLM, store: Store, pooling: str, *, resample: bool) -> str:
     # What recordings are resampled to is no part of the weights.
     target = f"resampled to {model.tr_s} s" if resample else "as it is"
-    parts = (str(FEATURES_VERSION), weights, store.fingerprint, pooling, target)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return key_of(FEATURES_VERSION, weights, store.fingerprint, pooling, target)
 
 
 def cached_features(
@@ -66,7 +61,7 @@ def cached_features(
     """
     check_recordings(store, model, resample=resample)
     weights = weights_sha256(model)  # seconds for the largest models: once for all poolings
-    paths = {pooling: folder / f"{_key(weights, model, store, pooling, resample=resample)}.npy" for pooling in poolings}
+    paths = {pooling: folder / f"{_key(weights, model, store, pooling, resample=resample)}.npz" for pooling in poolings}
     found = {pooling: read_vectors(path, len(store)) for pooling, path in paths.items()}
     missing = [pooling for pooling, features_NF in found.items() if features_NF is None]
     if missing:
@@ -89,7 +84,7 @@ def cached_patches(
         AtlasError: the parcels of the store are others than the model's, or in another order.
     """
     check_recordings(store, model, resample=resample)
-    path = folder / f"{feature_key(model, store, 'temporal patches', resample=resample)}.npy"
+    path = folder / f"{feature_key(model, store, 'temporal patches', resample=resample)}.npz"
     patches_NWCD = read_vectors(path, len(store))
     if patches_NWCD is None:
         patches_NWCD = temporal_patch_embeddings(model, store, batch_size=batch_size, resample=resample)
@@ -98,24 +93,16 @@ def cached_patches(
 
 
 def write_vectors(path: Path, features: Float32[np.ndarray, "N ..."]) -> None:
-    """Keep vectors; the folder is made if it is not there.
+    """Keep vectors under the key that their file is named by; the folder is made if it is not there.
 
     Raises:
         DataError: the disk is full.
     """
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.save(file, features)
+    write_arrays(path, {"vectors": features}, key=path.stem)
 
 
 def read_vectors(path: Path, num_recordings: int) -> Float32[np.ndarray, "N ..."] | None:
     """Kept vectors; None where there are none, or not of so many recordings. A damaged file is warned of."""
-    if not path.is_file():
-        return None
-    try:
-        features_NF = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        logger.warning("%s is damaged and computed again: %s", path, error)
-        return None
-    return features_NF if len(features_NF) == num_recordings and features_NF.dtype == np.float32 else None
+    found = read_cache(path, path.stem)
+    features_NF = None if found is None else found.arrays["vectors"]
+    return features_NF if features_NF is not None and len(features_NF) == num_recordings else None

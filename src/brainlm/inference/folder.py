@@ -136,8 +136,8 @@ def _read_parcels(folder: Path) -> Parcels:
     return Parcels.read(folder / PARCELS_FILE)
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """Where the checkpoint in ``folder`` comes from.
+def read_provenance(folder: Path, *, needs: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Where the checkpoint in ``folder`` comes from, with the entries that it ``needs``.
 
     Raises:
         CheckpointError: the record is missing or damaged.
@@ -147,6 +147,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         what="the record of where the model comes from",
         remedy="copy the whole checkpoint folder",
         kind=CheckpointError,
+        needs=needs,
     )
 
 

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from brainlm.atomic import disk_errors, replacing
 from brainlm.data.recording import recording_name
 from brainlm.data.shards import KEY_COLUMNS
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
+from brainlm.files import write_arrays, write_parquet
 from brainlm.inference.batching import RecordingWindows, scaled_windows
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.checks import amplitudes, warn_of_amplitude
@@ -134,12 +134,8 @@ def write_embeddings(embeddings: StoreEmbeddings, folder: Path, *, overwrite: bo
     check_free(folder, overwrite=overwrite)
     path = folder / EMBEDDINGS_FILE
     uniform = np.float32(1.0 / len(embeddings.attention_P))
-    with disk_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ATTENTION_FILE) as file:
-            np.savez(file, cls_P=embeddings.attention_P, uniform_P=uniform)
-        with replacing(path) as file:
-            embeddings.table.to_parquet(file, index=False)
+    write_arrays(folder / ATTENTION_FILE, {"cls_P": embeddings.attention_P, "uniform_P": np.asarray(uniform)})
+    write_parquet(path, embeddings.table)
     return path
 
 

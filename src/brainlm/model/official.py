@@ -7,7 +7,6 @@ right shape and used, or the file is refused. What belongs to the weights beside
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from brainlm.errors import CheckpointError, ConfigError
+from brainlm.files import read_json
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, filled, read_tensors, unfilled_network
 from brainlm.model.config import ModelConfig
@@ -87,10 +87,10 @@ def read_official(folder: str | Path) -> OfficialFolder | None:
     folder = Path(folder)
     path = folder / CONFIG_FILE
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        settings = read_json(path, what="settings", remedy="", kind=CheckpointError)
+    except CheckpointError:  # whoever reads our own folders says so
         return None
-    layout = settings.get("model_type") if isinstance(settings, dict) else None
+    layout = settings.get("model_type")
     if not isinstance(layout, str) or layout not in _CONFIGS:
         return None
     reader = _Settings(path, settings)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.files import damaged, read_json
 from brainlm.report.attention_study import (
     AttentionContrast,
     AttentionStudy,
@@ -18,7 +19,7 @@ from brainlm.report.attention_study import (
     NetworkAttention,
 )
 from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
-from brainlm.report.reading import naming, natural_key, read_json
+from brainlm.report.reading import natural_key, result_file
 
 FORMAT_VERSION = 1
 # Any number of them, one a choice of layer, head and contrast.
@@ -38,8 +39,9 @@ def read_attention_studies(run: Path) -> tuple[AttentionStudy, ...]:
     pattern, remedy = ATTENTION_STUDIES
     studies = []
     for path in sorted(run.glob(pattern), key=lambda path: natural_key(path.parent.name)):
-        with naming(path, remedy):
-            studies.append(read_attention_study(read_json(path), path.parent.name))
+        about = result_file(path, remedy)
+        with damaged(path, **about):
+            studies.append(read_attention_study(read_json(path, **about), path.parent.name))
     return tuple(studies)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.files import damaged, read_json
 from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
 from brainlm.report.forecast_study import (
     GROUPS,
@@ -24,7 +25,7 @@ from brainlm.report.forecast_study import (
     ForecastMethod,
     StepScores,
 )
-from brainlm.report.reading import naming, natural_key, read_json
+from brainlm.report.reading import natural_key, result_file
 
 FORMAT_VERSION = 1
 # Any number of them, one a context and horizon.
@@ -41,8 +42,9 @@ def read_forecasts(run: Path) -> tuple[Forecast, ...]:
     pattern, remedy = FORECASTS
     found = []
     for path in sorted(run.glob(pattern), key=lambda path: natural_key(path.parent.name)):
-        with naming(path, remedy):
-            found.append(read_forecast(read_json(path), path.parent.name))
+        about = result_file(path, remedy)
+        with damaged(path, **about):
+            found.append(read_forecast(read_json(path, **about), path.parent.name))
     return tuple(sorted(found, key=lambda forecast: (forecast.horizon, forecast.context)))
 
 

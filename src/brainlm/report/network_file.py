@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.files import damaged, read_json
 from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
 from brainlm.report.network_study import CLUSTERING, GROUPS, SCORES, NetworkMethod, NetworkStudy, NullScores
-from brainlm.report.reading import naming, natural_key, read_json
+from brainlm.report.reading import natural_key, result_file
 
 FORMAT_VERSION = 1
 # Any number of them, one a column of labels.
@@ -29,8 +30,9 @@ def read_network_studies(run: Path) -> tuple[NetworkStudy, ...]:
     pattern, remedy = NETWORK_STUDIES
     studies = []
     for path in sorted(run.glob(pattern), key=lambda path: natural_key(path.parent.name)):
-        with naming(path, remedy):
-            studies.append(read_network_study(read_json(path), path.parent.name))
+        about = result_file(path, remedy)
+        with damaged(path, **about):
+            studies.append(read_network_study(read_json(path, **about), path.parent.name))
     return tuple(studies)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from brainlm.files import damaged, read_json
 from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
 from brainlm.report.phenotype_study import (
     GROUPS,
@@ -21,7 +22,7 @@ from brainlm.report.phenotype_study import (
     Study,
     StudyMethod,
 )
-from brainlm.report.reading import naming, natural_key, read_json
+from brainlm.report.reading import natural_key, result_file
 
 FORMAT_VERSION = 1
 # Any number of them, one a target and set of folds.
@@ -38,8 +39,9 @@ def read_studies(run: Path) -> tuple[Study, ...]:
     pattern, remedy = STUDIES
     studies = []
     for path in sorted(run.glob(pattern), key=lambda path: natural_key(path.parent.name)):
-        with naming(path, remedy):
-            studies.append(read_study(read_json(path), path.parent.name))
+        about = result_file(path, remedy)
+        with damaged(path, **about):
+            studies.append(read_study(read_json(path, **about), path.parent.name))
     return tuple(studies)
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32
 
 from brainlm.data.parcels import Parcels
 from brainlm.errors import DataError
+from brainlm.files import damaged, read_arrays, read_csv, read_json, read_parquet, read_text
 from brainlm.report.attention_study import AttentionStudy
 from brainlm.report.attention_study_file import read_attention_studies
 from brainlm.report.evaluation_file import Evaluation
@@ -25,7 +26,7 @@ from brainlm.report.network_file import read_network_studies
 from brainlm.report.network_study import NetworkStudy
 from brainlm.report.phenotype_file import read_studies, unfinished_studies
 from brainlm.report.phenotype_study import Study
-from brainlm.report.reading import naming, natural_key, read_json
+from brainlm.report.reading import natural_key, result_file
 
 # part: (file in the RUN folder, how to get it)
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -212,8 +213,9 @@ def _read(run: Path, part: str) -> Any:
     path = run / file
     if not path.exists():
         return None
-    with naming(path, remedy):
-        return _READERS[part](path)
+    about = result_file(path, remedy)
+    with damaged(path, **about):
+        return _READERS[part](path, about)
 
 
 def _read_log(run: Path, remedy: str) -> pd.DataFrame | None:
@@ -223,8 +225,9 @@ def _read_log(run: Path, remedy: str) -> pd.DataFrame | None:
     for path in paths:
         if path.stat().st_size == 0:
             continue
-        with naming(path, remedy):
-            table = pd.read_csv(path)
+        about = result_file(path, remedy)
+        with damaged(path, **about):
+            table = read_csv(path, **about)
             if "step" not in table:
                 raise KeyError("column 'step'")
             tables.append(table)
@@ -240,9 +243,8 @@ def _described(table: pd.DataFrame, provenance: Mapping[str, Any]) -> TrainingLo
     )
 
 
-def _read_examples(path: Path) -> Examples:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+def _read_examples(path: Path, about: dict[str, Any]) -> Examples:
+    arrays = read_arrays(path, **about).arrays
     signal = arrays["signal"].astype(np.float32)
     num_examples = len(signal)
 
@@ -264,8 +266,8 @@ def _read_examples(path: Path) -> Examples:
     )
 
 
-def _read_embeddings(path: Path) -> Embeddings:
-    table = pd.read_parquet(path)
+def _read_embeddings(path: Path, about: dict[str, Any]) -> Embeddings:
+    table = read_parquet(path, **about)
     vectors = np.stack([np.asarray(row, dtype=np.float64) for row in table["cls"]])
     finite = np.isfinite(vectors).all(axis=1)
     # A store writes what it does not know as an empty text.
@@ -277,18 +279,18 @@ def _read_embeddings(path: Path) -> Embeddings:
     )
 
 
-def _read_attention(path: Path) -> ClsAttention:
-    with np.load(path, allow_pickle=False) as file:
-        cls = file["cls_P"].astype(np.float64)
-        return ClsAttention(cls=cls, uniform=float(file["uniform_P"]) if "uniform_P" in file else 1 / len(cls))
+def _read_attention(path: Path, about: dict[str, Any]) -> ClsAttention:
+    arrays = read_arrays(path, **about).arrays
+    cls = arrays["cls_P"].astype(np.float64)
+    return ClsAttention(cls=cls, uniform=float(arrays.get("uniform_P", 1 / len(cls))))
 
 
 _READERS = {
-    "provenance": read_json,
-    "config": lambda path: path.read_text(encoding="utf-8"),
-    "parcels": Parcels.read,
-    "atlas": lambda path: path,
-    "evaluation": lambda path: Evaluation.from_json(read_json(path)),
+    "provenance": lambda path, about: read_json(path, **about),
+    "config": lambda path, about: read_text(path, **about),
+    "parcels": lambda path, _: Parcels.read(path),
+    "atlas": lambda path, _: path,
+    "evaluation": lambda path, about: Evaluation.from_json(read_json(path, **about)),
     "examples": _read_examples,
     "embeddings": _read_embeddings,
     "attention": _read_attention,

@@ -32,6 +32,7 @@ from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
 from brainlm.errors import ConfigError, DataError
+from brainlm.files import read_yaml
 from brainlm.inference.folder import (
     PROVENANCE_FILE,
     SCALER_FILE,
@@ -238,7 +239,9 @@ def _claim(run: Path, identity: Mapping[str, Any], store: Store, *, overwrite: b
             found="a file" if run.is_file() else f"a folder without {SETTINGS_FILE}",
             remedy="choose another --out",
         )
-    before = yaml.safe_load((run / SETTINGS_FILE).read_text(encoding="utf-8"))
+    remedy = "restore it as it was written, choose another --out, or give --overwrite to start anew"
+    what = {"what": "the settings of the run", "remedy": remedy}
+    before = read_yaml(run / SETTINGS_FILE, **what, kind=ConfigError, needs=dict.fromkeys(identity, dict))
     before = {part: before.get(part) for part in identity}
     if before != identity:
         raise ConfigError(
@@ -259,7 +262,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _check_same_data(run: Path, store: Store) -> None:
     if not (run / PROVENANCE_FILE).is_file():
         return  # killed before its first file; nothing to disagree with
-    before = read_provenance(run)["data"]["fingerprint"]
+    before = read_provenance(run, needs={"data.fingerprint": str})["data"]["fingerprint"]
     if before != store.fingerprint:
         raise DataError(
             f"{run} was trained on other data",

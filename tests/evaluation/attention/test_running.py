@@ -10,6 +10,7 @@ from brainlm.errors import AtlasError, ConfigError, DataError
 from brainlm.evaluation.attention.gathering import evened
 from brainlm.evaluation.attention.rule import AttentionRule, MapChoice
 from brainlm.evaluation.attention.running import attention_study, write_images, write_study
+from brainlm.files import sealed
 
 AFFECTED = (2, 7)  # as in conftest.py
 QUICK = {"permutations": 1000, "num_bootstrap": 100, "deletion_recordings": 6, "attribution_recordings": 3}
@@ -43,7 +44,7 @@ def test_no_effect_of_a_task_is_found_where_none_is(model, no_effect, tmp_path):
 def test_results_are_plain_and_name_nobody(study, tasks):
     text = json.dumps(study.results, allow_nan=False)
     assert not any(f'"{subject}"' in text for subject in tasks.metadata["subject"])
-    assert json.loads((study.folder / "results.json").read_text()) == study.results
+    assert json.loads((study.folder / "results.json").read_text()) == sealed(study.results)
 
 
 def test_the_map_is_the_mean_over_subjects_of_what_the_model_says(study, model, tasks):

@@ -12,6 +12,7 @@ from brainlm.evaluation.forecasting.running import (
     write_study,
 )
 from brainlm.evaluation.reconstruction import BootstrapSettings
+from brainlm.files import sealed
 
 
 class Counted:
@@ -103,7 +104,7 @@ def test_progress_is_told_to_its_end(run):
 def test_what_is_written_can_be_read(run, tmp_path):
     results = results_of(run())
     write_study(tmp_path / "out", results)
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == sealed(results)
     lines = (tmp_path / "out" / "table.csv").read_text().splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("cohort,method,group,r2,r2_low,r2_high")

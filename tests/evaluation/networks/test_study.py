@@ -15,6 +15,7 @@ from brainlm.errors import ConfigError
 from brainlm.evaluation.networks.gathering import FeatureRule
 from brainlm.evaluation.networks.labels import read_labels
 from brainlm.evaluation.networks.study import NetworkRule, study_networks
+from brainlm.files import sealed
 from brainlm.inference.brainlm import BrainLM
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.model.config import ModelConfig
@@ -125,7 +126,7 @@ def test_labels_that_mean_nothing_are_not_found(store, model, true_labels, tmp_p
 
 def test_the_results_hold_what_readers_expect(studied):
     folder, results = studied
-    assert json.loads((folder / "results.json").read_text()) == results
+    assert json.loads((folder / "results.json").read_text()) == sealed(results)
     assert (results["format_version"], results["kind"], results["labels"]) == (1, "networks", "network")
     assert (results["num_parcels"], results["num_missing"], results["num_pairs"]) == (60, 0, 30)
     assert (results["num_subjects"], results["num_recordings"]) == (10, 20)

@@ -5,15 +5,16 @@ They are opened in ``arrow_reading.py``; what their columns mean is in ``arrow_c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE
 from brainlm.data.planned import failure_of
 from brainlm.data.shards import STATE_FILE
 from brainlm.errors import DataError, Failure
+from brainlm.files import damaged, read_json
 
 SUFFIX = ".arrow"
 CACHE = "cache-"  # what `datasets` leaves beside the data when a data set is filtered or mapped
@@ -97,16 +98,11 @@ def _files_of(folder: Path) -> tuple[list[Path], list[Failure]]:
 
 def _names_in(state: Path) -> list[str]:
     """The names of the files that a ``state.json`` lists."""
-    try:
-        content = json.loads(state.read_text(encoding="utf-8"))
+    remedy = f"copy the data set again, or move the *{SUFFIX} files alone into a folder"
+    about: dict[str, Any] = {"what": f"a {STATE_FILE} that lists the files of a data set", "remedy": remedy}
+    content = read_json(state, **about, needs={"_data_files": list})
+    with damaged(state, **about):
         names = [str(item["filename"]) for item in content["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{state.parent} is a damaged data set",
-            expected=f"a {STATE_FILE} that lists its files",
-            found=f"{type(error).__name__}: {error}",
-            remedy=f"copy it again, or move the *{SUFFIX} files alone into a folder",
-        ) from error
     if content.get("_indices_data_files"):
         raise DataError(
             f"{state.parent} is a selection of rows, kept as a list of their numbers",

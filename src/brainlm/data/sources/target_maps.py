@@ -5,7 +5,6 @@ They become a table about people, like one in text that ``people.py`` joins.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +14,11 @@ from brainlm.data.planned import listed
 from brainlm.data.recording import Phenotype
 from brainlm.data.sources.arrow_rows import phenotype_of
 from brainlm.errors import DataError
+from brainlm.files import read_json
 
 FOLDER = "targets"
+_MAP = 'JSON such as {"0050642": "asd", "0050643": "control"}'
+_REMEDY = "leave it out of --targets, or mend it"
 MARK = "_target_map_"  # abide_target_map_dx.json: of the data set abide, the phenotype dx
 
 
@@ -83,12 +85,7 @@ def read_targets(files: Iterable[Path], *, taken: Iterable[str]) -> PeopleTable:
 
 
 def _read(file: Path) -> Mapping[str, Phenotype]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise _no_map(file, str(error)) from error
-    if not isinstance(content, dict):
-        raise _no_map(file, f"a {type(content).__name__}")
+    content = read_json(file, what=_MAP, remedy=_REMEDY)
     wrong = [key for key, value in content.items() if not isinstance(value, str | int | float | None)]
     if wrong:
         raise _no_map(file, f"{type(content[wrong[0]]).__name__} for {wrong[0]!r}")
@@ -101,7 +98,7 @@ def _read(file: Path) -> Mapping[str, Phenotype]:
 def _no_map(file: Path, found: str) -> DataError:
     return DataError(
         f"{file} is not a target map",
-        expected='JSON such as {"0050642": "asd", "0050643": "control"}',
+        expected=_MAP,
         found=found,
-        remedy="leave it out of --targets, or mend it",
+        remedy=_REMEDY,
     )

@@ -21,7 +21,7 @@ from brainlm.evaluation.attention.hiding import HidingSums, hide_attended
 from brainlm.evaluation.attention.rule import AttentionRule, MapChoice
 from brainlm.evaluation.attention.sample import spread_recordings
 from brainlm.evaluation.attention.subject_maps import Subjects
-from brainlm.evaluation.kept import kept_arrays, key_of
+from brainlm.files import cached_arrays, key_of
 from brainlm.inference.attention_maps import StoreAttention, cached_attention
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.identity import weights_sha256
@@ -94,14 +94,14 @@ def gather(
     hiding, attribution = None, None
     if len(hiding_M):
         key = key_of("hiding", *identity, rule.seed, choice, hiding_M.tolist())
-        hiding = HidingSums(**kept_arrays(folder, "hiding", key, lambda: _fields(hide_attended(
+        hiding = HidingSums(**cached_arrays(folder / f"hiding-{key}.npz", key, lambda: _fields(hide_attended(
             model, store, maps_NP, hiding_M, subjects,
             seed=rule.seed, batch_size=rule.batch_size, resample=rule.resample,
             on_progress=_about("hiding parcels", on_progress),
         ))))  # fmt: skip
     if len(attributed_M):
         key = key_of("attribution", *identity, attributed_M.tolist())
-        attribution = Attribution(**kept_arrays(folder, "attribution", key, lambda: _fields(attribute(
+        attribution = Attribution(**cached_arrays(folder / f"attribution-{key}.npz", key, lambda: _fields(attribute(
             model, store, attributed_M, resample=rule.resample, on_progress=_about("gradients", on_progress),
         ))))  # fmt: skip
     return Gathered(attention, maps_NP, hiding, hiding_M, attribution, attributed_M, silent_map(model, choice))

@@ -5,7 +5,6 @@ Shapes: P parcels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from brainlm.atomic import disk_errors, write_text
+from brainlm.atomic import write_text
 from brainlm.data.parcels import Parcels
 from brainlm.data.store import Store
 from brainlm.evaluation.attention.conclusion import SIGNIFICANT
@@ -26,6 +25,7 @@ from brainlm.evaluation.attention.judging import judge
 from brainlm.evaluation.attention.networks import Networks
 from brainlm.evaluation.attention.rule import AttentionRule
 from brainlm.evaluation.attention.subject_maps import Subjects
+from brainlm.files import csv_text, write_json
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.cohort import check_recordings
 
@@ -171,10 +171,8 @@ def write_study(study: AttentionStudy) -> None:
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
-    with disk_errors(study.folder):
-        study.folder.mkdir(parents=True, exist_ok=True)
-        write_text(study.folder / TABLE_FILE, study.table().to_csv(index=False, lineterminator="\n"))
-        write_text(study.folder / RESULTS_FILE, json.dumps(study.results, indent=1) + "\n")
+    write_text(study.folder / TABLE_FILE, csv_text(study.table()))
+    write_json(study.folder / RESULTS_FILE, study.results)
 
 
 def _floats(values: list[float | None]) -> Float64[np.ndarray, "P"]:

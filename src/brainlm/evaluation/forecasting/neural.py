@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from brainlm.baselines.forecaster import Group, NetworkForecaster
@@ -29,11 +26,12 @@ from brainlm.baselines.ode_forecasters import LatentODEForecaster, NeuralODEFore
 from brainlm.baselines.sequence_forecasters import LSTMForecaster
 from brainlm.data.context_windows import ContextWindows
 from brainlm.errors import CheckpointError
+from brainlm.files import read_cache, write_arrays
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.folder import read_provenance
 from brainlm.inference.identity import weights_sha256
 from brainlm.inference.untrained import untrained
-from brainlm.model.checkpoint import WEIGHTS_FILE, write_whole
+from brainlm.model.checkpoint import WEIGHTS_FILE
 from brainlm.model.forecasting import PatchForecaster
 from brainlm.training.forecast import ForecastConfig, TrainedForecaster, seconds_per_window, train_forecaster
 from brainlm.training.provenance import with_finetuning
@@ -193,7 +191,7 @@ class _Budget:
 
     def path(self, method: NeuralMethod) -> Path:
         """Where the weights are kept."""
-        return self.folder / WEIGHTS_FOLDER / f"{method.slug}.safetensors"
+        return self.folder / WEIGHTS_FOLDER / f"{method.slug}.npz"
 
     def _train(self, method: NeuralMethod, network: nn.Module) -> _Record:
         network.cpu()
@@ -260,25 +258,13 @@ class _Budget:
             return None
 
     def _write(self, method: NeuralMethod, network: nn.Module, record: _Record) -> None:
-        path = self.path(method)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        # One entry: safetensors writes several in an order that differs from run to run.
-        about = json.dumps({"key": self.key(method), **dataclasses.asdict(record)}, sort_keys=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(tensors, metadata={"about": about}))
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+        write_arrays(self.path(method), arrays, key=self.key(method), facts=dataclasses.asdict(record))
 
     def _read(self, method: NeuralMethod, network: nn.Module) -> _Record | None:
         """Kept weights put into ``network``, if there are any of this key."""
-        path = self.path(method)
-        if not path.is_file():
+        found = read_cache(self.path(method), self.key(method))
+        if found is None:
             return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("about", "{}"))
-                if about.pop("key", None) != self.key(method):
-                    return None
-                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                return _Record(**about)
-        except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
-            logger.warning("%s is damaged and trained again: %s", path, error)
-            return None
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in found.arrays.items()})
+        return _Record(**found.facts)

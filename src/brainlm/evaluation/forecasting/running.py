@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from brainlm.atomic import disk_errors, write_text
+from brainlm.atomic import write_text
 from brainlm.baselines.forecaster import Forecaster, NetworkForecaster
 from brainlm.evaluation.forecasting.band import band_limit
 from brainlm.evaluation.forecasting.ceiling import linear_ceiling
@@ -28,6 +28,7 @@ from brainlm.evaluation.forecasting.residuals import residual_band
 from brainlm.evaluation.forecasting.scoring import ForecastScores, score
 from brainlm.evaluation.plain_json import plain
 from brainlm.evaluation.reconstruction import BootstrapSettings
+from brainlm.files import csv_text, write_json
 
 FORMAT_VERSION = 1
 PROCEDURE = 1  # part of every key: a change of what is computed makes old scores strangers
@@ -204,7 +205,5 @@ def write_study(folder: Path, results: Mapping[str, Any]) -> None:
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / TABLE_FILE, pd.DataFrame(table_rows(dict(results))).to_csv(index=False))
-        write_text(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(folder / TABLE_FILE, csv_text(pd.DataFrame(table_rows(dict(results)))))
+    write_json(folder / RESULTS_FILE, results)

@@ -143,7 +143,7 @@ def _kept(
 ) -> Float32[np.ndarray, "N P D"]:
     if folder is None:
         return compute()
-    path = folder / f"{key}.npy"
+    path = folder / f"{key}.npz"
     found = read_vectors(path, len(judged))
     if found is None:
         found = compute()

@@ -8,22 +8,15 @@ label maps.
 
 from __future__ import annotations
 
-import json
-import logging
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
-from brainlm.atomic import disk_errors, replacing
 from brainlm.evaluation.networks.parcel_features import Group
-
-logger = logging.getLogger(__name__)
+from brainlm.files import read_cache, write_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +53,7 @@ class Outcome:
 
 
 _ARRAYS = ("predicted_RQ", "k_X", "metric_X", "accuracy_W", "balanced_W", "cluster_Q", "null_L")
-_FACTS = ("name", "group", "key", "seconds", "observed")
+_FACTS = ("name", "group", "seconds", "observed")
 
 
 def outcome_path(folder: Path, name: str) -> Path:
@@ -71,33 +64,11 @@ def outcome_path(folder: Path, name: str) -> Path:
 
 def save_outcome(path: Path, outcome: Outcome) -> None:
     """Write it in one step: after a crash the file is the old one, the new one, or absent."""
-    facts = {name: getattr(outcome, name) for name in _FACTS}
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez_compressed(
-                file, facts=np.array(json.dumps(facts)), **{name: getattr(outcome, name) for name in _ARRAYS}
-            )
+    arrays, facts = ({name: getattr(outcome, name) for name in names} for names in (_ARRAYS, _FACTS))
+    write_arrays(path, arrays, key=outcome.key, facts=facts)
 
 
 def load_outcome(path: Path, *, key: str) -> Outcome | None:
     """The outcome in ``path``; None when it has to be computed: absent, of another key, or damaged (a warning)."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            facts = json.loads(str(content["facts"]))
-            arrays = {name: content[name] for name in _ARRAYS}
-        group = next(group for group in get_args(Group) if group == facts["group"])
-        outcome = Outcome(
-            name=str(facts["name"]),
-            group=group,
-            key=str(facts["key"]),
-            seconds=float(facts["seconds"]),
-            observed=None if facts["observed"] is None else float(facts["observed"]),
-            **arrays,
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s): it is computed again", path, error)
-        return None
-    return outcome if outcome.key == key else None
+    found = read_cache(path, key)
+    return None if found is None else Outcome(key=key, **found.facts, **found.arrays)

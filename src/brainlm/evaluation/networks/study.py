@@ -5,7 +5,6 @@ Shapes: P parcels, Q parcels with a network, L surrogate label maps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,10 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int8, Int64
 
-from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
-from brainlm.evaluation.kept import kept_arrays, key_of
 from brainlm.evaluation.networks.gathering import FeatureRule, gather
 from brainlm.evaluation.networks.judging import Surroundings, judge
 from brainlm.evaluation.networks.labels import NetworkLabels
@@ -26,6 +23,7 @@ from brainlm.evaluation.networks.running import NetworkStudy, run_features
 from brainlm.evaluation.networks.surrogates import SURROGATE_KIND, surrogate_labels, surrogate_sentence
 from brainlm.evaluation.networks.tables import write_tables
 from brainlm.evaluation.networks.weighing import recording_weights, spread_recordings
+from brainlm.files import cached_arrays, key_of, write_json
 from brainlm.inference.brainlm import BrainLM
 
 RESULTS_FILE = "results.json"
@@ -133,10 +131,8 @@ def study_networks(
         num_bootstrap=rule.num_bootstrap,
         seed=rule.seed,
     )
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tables(results, judged.parcels, folder)
-        write_text(folder / RESULTS_FILE, json.dumps(results, indent=1) + "\n")
+    write_tables(results, judged.parcels, folder)
+    write_json(folder / RESULTS_FILE, results)
     return results
 
 
@@ -173,7 +169,7 @@ def _surrogates(store: Store, labels: NetworkLabels, rule: NetworkRule, folder: 
         rule.surrogates,
         rule.seed,
     )
-    number_LQ = kept_arrays(folder, SURROGATES, key, draw)["maps"][:, labels.positions]
+    number_LQ = cached_arrays(folder / f"{SURROGATES}-{key}.npz", key, draw)["maps"][:, labels.positions]
     place_Q3 = store.parcels.coordinates[labels.positions]
     true, drawn = (_share_alike(each, place_Q3, labels.units) for each in (labels.numbers[None], number_LQ))
     said = surrogate_sentence(rule.surrogates, labels.num_pairs)

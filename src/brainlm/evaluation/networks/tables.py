@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from brainlm.atomic import disk_errors, write_text
+from brainlm.atomic import write_text
 from brainlm.data.parcels import Parcels
+from brainlm.files import csv_text
 
 _PARTS = {"": "value", "_low": "low", "_high": "high"}
 
@@ -54,5 +55,4 @@ def write_tables(results: Mapping[str, Any], parcels: Parcels, folder: Path) -> 
     """
     tables = {"table.csv": method_table(results), "parcels.csv": parcel_table(results, parcels)}
     for name, table in tables.items():
-        with disk_errors(folder / name):
-            write_text(folder / name, table.to_csv(index=False))
+        write_text(folder / name, csv_text(table))

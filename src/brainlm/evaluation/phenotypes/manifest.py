@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from brainlm.atomic import disk_errors, write_text
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.fold_rule import FoldRule
 from brainlm.evaluation.phenotypes.folds import Fold
 from brainlm.evaluation.phenotypes.targets import Cohort
 from brainlm.evaluation.phenotypes.units import some
+from brainlm.files import damaged, read_json, with_entries, write_json
 
 FORMAT_VERSION = 1
 
@@ -31,10 +31,7 @@ def write_manifest(path: Path, cohort: Cohort, folds: Sequence[Fold], rule: Fold
     Raises:
         DataError: the disk refuses.
     """
-    text = json.dumps(_content(cohort, folds) | {"rule": {"name": rule.name, **asdict(rule)}}, indent=1)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text + "\n")
+    write_json(path, _content(cohort, folds) | {"rule": {"name": rule.name, **asdict(rule)}})
 
 
 def check_manifest(path: Path, cohort: Cohort, folds: Sequence[Fold]) -> None:
@@ -91,19 +88,9 @@ def _named(names: Sequence[str], units_M: Int64[np.ndarray, "_"]) -> list[str]:
 
 def _read(path: Path) -> Mapping[str, Any]:
     remedy = f"put the folder {path.parent} away and start anew"
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        version = there["format_version"]
-        if version == FORMAT_VERSION:
-            _ = [there[name] for name in ("target", "labels_sha256", "units")], there["rule"].get("name")
-            _ = [(fold["name"], fold["repeat"], fold["test"], fold["left_out"]) for fold in there["folds"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"the folds of an earlier run cannot be read: {path}",
-            expected="the JSON file that run wrote",
-            found=f"{type(error).__name__}: {error}",
-            remedy=remedy,
-        ) from error
+    what: dict[str, Any] = {"what": "the folds that an earlier run wrote", "remedy": remedy, "kind": ConfigError}
+    there = read_json(path, **what, needs={"format_version": int})
+    version = there["format_version"]
     if version != FORMAT_VERSION:
         raise ConfigError(
             f"{path} was written by another version of this program",
@@ -111,6 +98,10 @@ def _read(path: Path) -> Mapping[str, Any]:
             found=str(version),
             remedy=f"use that version, or {remedy}",
         )
+    with damaged(path, **what):
+        with_entries(there, {"target": dict, "labels_sha256": str, "units": list, "rule": dict, "folds": list})
+        for fold in there["folds"]:
+            with_entries(fold, {"name": str, "repeat": int, "test": list, "left_out": list})
     return there
 
 

@@ -7,25 +7,19 @@ Shapes: R repeats of the folds, N units (subjects or recordings), K outputs.
 
 from __future__ import annotations
 
-import json
-import logging
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from brainlm.atomic import disk_errors, replacing
+from brainlm.files import read_cache, write_arrays
 
 Group = Literal["model", "random-init", "connectivity", "nuisance", "signal", "chance", "neural", "fusion", "finetuned"]
 # What a model has to beat; a fusion contains it, and is judged beside it.
 BASELINE_GROUPS: tuple[Group, ...] = ("connectivity", "nuisance", "signal", "chance", "neural", "random-init")
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +56,8 @@ def predictions_path(folder: Path, method: str) -> Path:
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write ``predictions`` in one step: after a crash the file is the old one, the new one, or absent."""
-    facts = {name: getattr(predictions, name) for name in ("method", "group", "key", "seconds", "note", "seen")}
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez_compressed(file, facts=np.array(json.dumps(facts)), values=predictions.values_RNK)
+    facts = {name: getattr(predictions, name) for name in ("method", "group", "seconds", "note", "seen")}
+    write_arrays(path, {"values_RNK": predictions.values_RNK}, key=predictions.key, facts=facts)
 
 
 def load_predictions(path: Path, *, method: str, key: str) -> Predictions | None:
@@ -74,34 +65,11 @@ def load_predictions(path: Path, *, method: str, key: str) -> Predictions | None
 
     A damaged file is reported as a warning, since the work it held is done again.
     """
-    found = read_predictions(path)
-    return found if found is not None and (found.method, found.key) == (method, key) else None
+    found = read_predictions(path, key=key)
+    return found if found is not None and found.method == method else None
 
 
-def read_predictions(path: Path) -> Predictions | None:
+def read_predictions(path: Path, *, key: str | None = None) -> Predictions | None:
     """Whatever predictions are in ``path``; None where there are none, or damaged ones, which a warning says."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            facts = json.loads(str(content["facts"]))
-            values_RNK = content["values"].astype(np.float64)
-        return Predictions(
-            method=str(facts["method"]),
-            group=_group(facts["group"]),
-            key=str(facts["key"]),
-            seconds=float(facts["seconds"]),
-            note=str(facts["note"]),
-            seen=bool(facts["seen"]),
-            values_RNK=values_RNK,
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s): its predictions are computed again", path, error)
-        return None
-
-
-def _group(name: object) -> Group:
-    for group in get_args(Group):
-        if group == name:
-            return group
-    raise ValueError(f"unknown group of methods {name!r}")
+    found = read_cache(path, key)
+    return None if found is None else Predictions(key=found.key, **found.facts, **found.arrays)

@@ -6,18 +6,15 @@ A study is a folder ``<target>.<folds>``; fine-tuning adds its row to the same f
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from brainlm.atomic import disk_errors, write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.adjusting import Adjustment
@@ -34,10 +31,11 @@ from brainlm.evaluation.phenotypes.running import Listener, Study, kept_rows, pr
 from brainlm.evaluation.phenotypes.score_table import write_table
 from brainlm.evaluation.phenotypes.scores import Scoring, fold_codes
 from brainlm.evaluation.phenotypes.targets import Cohort, Kind, read_cohort
+from brainlm.files import read_cache, write_arrays, write_json
 from brainlm.inference.features import Pooling
 
 STUDIES, FOLDS_FILE, RESULTS_FILE, TABLE_FILE = "phenotypes", "folds.json", "results.json", "table.csv"
-NULL_FILE = "permutations.json"
+NULL_FILE = "permutations.npz"
 SITE_FOLDS = 5
 PERMUTED_INNER_FOLDS = 3  # in which the strength is chosen for each permutation, and for the observed score beside them
 FEWEST_OF_A_SITE = 10  # people, for a site to take part in the test of how well it is told from others
@@ -164,9 +162,7 @@ def _judged(
 
 def write_verdict(verdict: Verdict) -> None:
     """Write ``results.json`` and ``table.csv``."""
-    path = verdict.folder / RESULTS_FILE
-    with disk_errors(path):
-        write_text(path, json.dumps(verdict.results, indent=1) + "\n")
+    write_json(verdict.folder / RESULTS_FILE, verdict.results)
     write_table(verdict.results, verdict.folder / TABLE_FILE)
 
 
@@ -177,14 +173,11 @@ def permuted(main: BlockMethod, study: Study, folder: Path, judging: JudgingRule
     """
     path = folder / NULL_FILE
     key = f"{study.key} {main.name} {main.settings} {judging.permutations} {judging.seed} {_blocks_in_words(study)}"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            return NullScores(kept["observed"], np.array(kept["null"]), kept["num_fixed"])
+    found = read_cache(path, key)
+    if found is not None:
+        return NullScores(found.facts["observed"], found.arrays["null"], found.facts["num_fixed"])
     null = _permuted(main, study, judging)
-    content = {"key": key, "observed": null.observed, "num_fixed": null.num_fixed, "null": null.null_T.tolist()}
-    with disk_errors(path):
-        write_text(path, json.dumps(content) + "\n")
+    write_arrays(path, {"null": null.null_T}, key=key, facts={"observed": null.observed, "num_fixed": null.num_fixed})
     return null
 
 

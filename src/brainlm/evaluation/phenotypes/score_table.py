@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from brainlm.atomic import disk_errors, write_text
+from brainlm.atomic import write_text
+from brainlm.files import csv_text
 
 
 def score_table(results: Mapping[str, Any]) -> pd.DataFrame:
@@ -28,8 +29,7 @@ def score_table(results: Mapping[str, Any]) -> pd.DataFrame:
 
 def write_table(results: Mapping[str, Any], path: Path) -> None:
     """Write ``table.csv``."""
-    with disk_errors(path):
-        write_text(path, score_table(results).to_csv(index=False))
+    write_text(path, csv_text(score_table(results)))
 
 
 _PARTS = {"": "value", "_low": "low", "_high": "high"}
