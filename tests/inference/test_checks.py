@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from brainlm.data.atlas import Atlas
-from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import ScaledBatch, Scaler
-from brainlm.data.synthetic import synthetic_population
-from brainlm.errors import AtlasError, DataError
+from brainlm.errors import DataError
 from brainlm.inference.checks import (
     USUAL_AMPLITUDE,
     amplitudes,
-    check_same_parcels,
     check_tr,
     warn_of_amplitude,
     warn_of_tr,
@@ -50,90 +46,6 @@ def test_with_several_trained_repetition_times_those_between_pass_too():
 
 def test_where_nothing_is_recorded_every_repetition_time_passes():
     check_tr(17.0, [], what="it")
-
-
-# ---- parcels
-
-
-@pytest.fixture(scope="module")
-def trained() -> Parcels:
-    return synthetic_population(num_parcels=40, num_networks=5).parcels
-
-
-def changed(parcels: Parcels, **columns) -> Parcels:
-    return Parcels(parcels.table.assign(**columns))
-
-
-def refusal(given: Parcels, trained: Parcels) -> str:
-    with pytest.raises(AtlasError) as caught:
-        check_same_parcels(given, trained, what="the store a.store")
-    said = str(caught.value)
-    assert said.startswith("the store a.store has other parcels than the model, or another order")
-    assert "parcellate with the model's atlas" in said
-    return said
-
-
-def test_the_same_parcels_pass_whatever_they_are_called(trained):
-    check_same_parcels(trained, trained, what="it")
-    names = [f"area {number}" for number in range(40)]
-    check_same_parcels(changed(trained, name=names, network="all"), trained, what="it")
-
-
-def test_centroids_of_another_release_of_the_atlas_pass(trained, rng):
-    moved = trained.coordinates + rng.normal(0, 3, (40, 3))
-    check_same_parcels(changed(trained, **dict(zip("xyz", moved.T, strict=True))), trained, what="it")
-
-
-def test_one_parcel_whose_centroid_lies_elsewhere_passes(trained):
-    """A parcel in two hemispheres has its centroid anywhere between them."""
-    x = trained.table["x"].to_numpy().copy()
-    x[7] = -x[7] + 60
-    check_same_parcels(changed(trained, x=x), trained, what="it")
-
-
-def test_without_coordinates_the_labels_decide(trained):
-    bare = Parcels(trained.table[["label", "name"]])
-    check_same_parcels(bare, trained, what="it")
-    check_same_parcels(trained, bare, what="it")
-    said = refusal(Parcels(bare.table.assign(label=np.arange(40, 0, -1))), trained)
-    assert "40 of 40 columns are other labels" in said
-
-
-def test_rows_in_another_order_are_refused_with_the_first_that_differs(trained):
-    table = trained.table.copy()
-    order = np.arange(40)
-    order[[3, 8]] = 8, 3
-    said = refusal(Parcels(table.iloc[order].reset_index(drop=True)), trained)
-    assert "2 of 40 columns are other labels; column 4 is label 9 " in said
-    assert "expected: 40 parcels; column 4 is label 4 " in said
-
-
-def test_coordinates_in_another_order_are_refused_though_labels_agree(trained):
-    backwards = {axis: trained.table[axis].to_numpy()[::-1] for axis in "xyz"}
-    said = refusal(changed(trained, **backwards), trained)
-    assert "more than 20 mm away" in said
-    assert " mm\n" in said
-
-
-def test_hemispheres_that_are_swapped_are_refused(trained):
-    assert "more than 20 mm away" in refusal(changed(trained, x=-trained.table["x"]), trained)
-
-
-def test_another_number_of_parcels_is_refused_with_both(trained):
-    for number in (39, 41):
-        said = refusal(synthetic_population(num_parcels=number, num_networks=5).parcels, trained)
-        assert f"found:    {number} parcels" in said
-        assert "expected: 40 parcels" in said
-
-
-def test_a_permuted_a424_is_refused_and_the_atlas_itself_passes(shared, monkeypatch):
-    monkeypatch.setenv("BRAINLM_ATLAS_DIR", str(shared / "atlas"))
-    atlas = Atlas.load("A424").parcels
-    check_same_parcels(atlas, atlas, what="it")
-    check_same_parcels(Parcels.unnamed(424), atlas, what="it")
-    left_first = np.r_[180:360, 0:180, 360:424]
-    coordinates = {axis: atlas.table[axis].to_numpy()[left_first] for axis in "xyz"}
-    assert "of 424 columns are more than 20 mm away" in refusal(changed(atlas, **coordinates), atlas)
 
 
 # ---- amplitude

@@ -240,7 +240,7 @@ def test_a_store_of_the_right_number_of_other_parcels_is_refused(models, stores,
     others = {
         "another order": (table.iloc[::-1].reset_index(drop=True), "other labels"),
         "other places": (backwards, "more than 20 mm away"),
-        "another atlas": (table.assign(label=table["label"] + 1000), "other labels"),
+        "another atlas": (table[["label"]].assign(name=[f"area {label}" for label in table["label"]]), "other names"),
     }
     for name, (other, found) in others.items():
         with StoreWriter(tmp_path / f"{name}.store", Parcels(other), atlas=name) as writer:

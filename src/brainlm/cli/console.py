@@ -32,7 +32,8 @@ LINE_EVERY_S = 60.0  # where there is no terminal to draw a bar on, such as in t
 MEASURE_S = 5.0  # of work, before its time is estimated
 MOST_REASONS = 20  # for which inputs were left out, on screen; all are in the store's manifest
 
-console = Console(highlight=False)
+# Without emoji: `schaefer:100:7` is no picture of a hundred.
+console = Console(highlight=False, emoji=False)
 
 
 def say(text: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +14,13 @@ from brainlm.cli.console import next_command, progress_bar, say, show_failures, 
 from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.data.atlas import Atlas
 from brainlm.data.importing import import_recordings as import_tables
+from brainlm.data.importing import recognise_atlas
 from brainlm.data.inspecting import inspect_store
 from brainlm.data.outliers import MAX_READ
+from brainlm.data.parcels import Parcels
 from brainlm.data.people import PeopleRules
 from brainlm.data.planned import ImportSummary
+from brainlm.data.shipped_atlases import NAMES, canonical
 from brainlm.data.sources import abide, demo
 from brainlm.data.sources.coordinates import holds_coordinates, read_coordinates
 from brainlm.data.splits import SplitRule
@@ -51,7 +58,8 @@ def import_recordings(
         source: a folder, a file or a pattern such as 'data/*.tsv' (.tsv .csv .1D .dat .txt .npy
             .npz .mat, or Arrow data of the BrainLM authors or of Brainmarks); or 'demo' or 'abide'.
         store: the store to write.
-        atlas: name (A424, MIST-122, schaefer:100:7, ...) or path of the atlas that the columns are parcels of.
+        atlas: name (A424, CC200, schaefer:400:7, schaefer:400:7+aseg, ...) or path of the atlas that the columns are
+            parcels of; 'auto' proposes those that fit, and takes one only if all its names are those of the columns.
         parcels: its parcels.tsv, where there is no atlas image; or the BrainLM authors' coordinates.
         participants: table with a row a participant, or a session; its columns become phenotypes; repeat it for
             several.
@@ -93,7 +101,7 @@ def import_recordings(
                 progress=bar.update,
             )
         else:
-            chosen = _atlas(atlas, parcels)
+            chosen = _atlas(atlas, parcels, source, drop_columns)
             summary = import_tables(
                 [source],
                 store,
@@ -119,19 +127,58 @@ def import_recordings(
     return _report_import(summary)
 
 
-def _atlas(atlas: str | None, parcels: Path | None) -> Atlas:
+def _atlas(atlas: str | None, parcels: Path | None, source: str, drop_columns: Sequence[str]) -> Atlas:
     if atlas is None and parcels is None:
         raise ConfigError(
             "which parcels the columns are is not said",
             expected="--atlas NAME_OR_PATH or --parcels parcels.tsv",
             found="neither",
-            remedy="for example --atlas A424; --parcels takes a parcels.tsv with the columns label and name, or the "
-            "coordinates that come with the BrainLM authors' data",
+            remedy="for example --atlas A424; --atlas auto proposes those that fit; --parcels takes a parcels.tsv with "
+            "the columns label and name, or the coordinates that come with the BrainLM authors' data",
         )
-    if atlas is None and parcels is not None and holds_coordinates(parcels):
+    if atlas is not None and atlas.lower() == "auto":
+        return _recognised(source, None if parcels is None else _table(parcels).parcels, len(drop_columns))
+    if atlas is None and parcels is not None:
+        return _table(parcels)
+    found = Atlas.load(str(atlas), table=parcels, needs_image=False)
+    if found.image is None and canonical(str(atlas)) is not None:
+        say(f"parcels: the table of {found.name} that comes with the package; the store gets no label image")
+    return found
+
+
+def _table(parcels: Path) -> Atlas:
+    if holds_coordinates(parcels):
         table = read_coordinates(parcels)
         return Atlas(table, None, parcels.resolve().stem, table.fingerprint)
-    return Atlas.load(atlas if atlas is not None else str(parcels), table=parcels if atlas is not None else None)
+    return Atlas.load(str(parcels))
+
+
+def _recognised(source: str, parcels: Parcels | None, num_dropped: int) -> Atlas:
+    """The one atlas whose names are those of the columns; where that is not certain, an error with the candidates."""
+    found = recognise_atlas(source, parcels=parcels, drop_columns=num_dropped)
+    certain = [candidate for candidate in found if candidate.is_certain]
+    if len(certain) == 1:
+        say(f"atlas: {certain[0].atlas}, the only one that fits in every parcel ({certain[0].evidence})")
+        return Atlas.load(certain[0].atlas, needs_image=False)
+    if not found:
+        raise ConfigError(
+            "no atlas that comes with the package fits these tables",
+            expected="the number of parcels of " + ", ".join(dict.fromkeys(name.split(":")[0] for name in NAMES)),
+            found=source,
+            remedy="say what the columns are: --parcels parcels.tsv (columns label, name, and if known x, y, z)",
+        )
+    raise ConfigError(
+        "which atlas the columns are of is not certain: the number of parcels alone does not tell",
+        expected="column names, or coordinates (--parcels), that are those of one atlas",
+        found="; ".join(f"{candidate.atlas} ({candidate.evidence})" for candidate in found),
+        remedy=f"if it is {found[0].atlas}: {_typed_with(found[0].atlas)}",
+    )
+
+
+def _typed_with(atlas: str) -> str:
+    """The command as it was typed, with this atlas for ``auto``."""
+    words = [atlas if word.lower() == "auto" else word for word in sys.argv[1:]]
+    return shlex.join(["brainlm", *(re.sub(r"^(--atlas)=auto$", rf"\1={atlas}", word) for word in words)])
 
 
 def _report_import(summary: ImportSummary) -> int:

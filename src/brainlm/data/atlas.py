@@ -1,7 +1,7 @@
 """Atlases: a parcels table with the label image or dlabel it belongs to, from the net, a folder, a file or nilearn.
 
-The table alone is in ``parcels.py``; label images are read in ``label_image.py``, dlabels in ``grayordinates.py``; what
-each named atlas consists of is in ``named_atlases.py``.
+The table alone is in ``parcels.py``, those that come with the package in ``shipped_atlases.py``; label images are read
+in ``label_image.py``, dlabels in ``grayordinates.py``; what each named atlas consists of is in ``named_atlases.py``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from brainlm.data.named_atlases import (
     AtlasFiles,
     a424,
     a424_grayordinates,
+    is_on_this_machine,
     mist122,
     nilearn_atlas,
 )
+from brainlm.data.parcel_tables import read_parcel_table
 from brainlm.data.parcels import COORDINATES, Parcels
+from brainlm.data.shipped_atlases import NAMES, canonical, shipped_parcels
 from brainlm.errors import AtlasError
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz")
@@ -63,11 +66,13 @@ class Atlas:
         table: str | Path | None = None,
         grayordinates: str | Path | None = None,
         cache: str | Path | None = None,
+        needs_image: bool = True,
     ) -> Atlas:
         """The atlas called ``name_or_path``, or the one at that path.
 
         Args:
-            name_or_path: ``A424``; ``MIST-122``; one of nilearn's, such as ``schaefer:100:7`` or ``aal``; the path of a
+            name_or_path: ``A424``; ``MIST-122``; one of nilearn's, such as ``schaefer:100:7`` or ``aal``; one whose
+                table comes with the package, such as ``CC200`` or ``schaefer:400:7+aseg``; the path of a
                 label image, of a CIFTI dlabel, of a parcels table, or of a folder with an image and its table.
                 ``./A424`` is a path, ``A424`` a name.
             table: the parcels table of a label image or dlabel; without it a ``parcels.tsv`` beside it, or none.
@@ -75,11 +80,13 @@ class Atlas:
                 called as it is (``x.nii.gz`` and ``x.dlabel.nii``), or none.
             cache: where downloads are kept; by default the user's cache folder. For A424, the environment variable
                 ``BRAINLM_ATLAS_DIR`` names a folder that has its files already.
+            needs_image: False where the table suffices: the one that comes with the package is taken, and nothing is
+                downloaded. A label image that is on this machine already comes along.
 
         Raises:
             AtlasError: no such atlas, no internet, or an image and a table that do not fit each other.
         """
-        atlas = cls._load(str(name_or_path), table, Path(cache) if cache is not None else None)
+        atlas = cls._load(str(name_or_path), table, Path(cache) if cache is not None else None, needs_image=needs_image)
         if grayordinates is None:
             return atlas
         atlas = replace(atlas, grayordinates=Path(grayordinates).expanduser())
@@ -87,18 +94,25 @@ class Atlas:
         return atlas
 
     @classmethod
-    def _load(cls, text: str, table: str | Path | None, cache: Path | None) -> Atlas:
+    def _load(cls, text: str, table: str | Path | None, cache: Path | None, *, needs_image: bool) -> Atlas:
         path = Path(text).expanduser()
+        shipped = canonical(text)
+        if shipped is not None and not needs_image and not is_on_this_machine(shipped, cache):
+            parcels = shipped_parcels(shipped)
+            return cls(parcels, None, shipped, parcels.fingerprint)
+        text = shipped or text
         if text.lower() in NAMED:
             return cls._from_files(NAMED[text.lower()](cache))
-        if text.split(":")[0].lower() in NILEARN_ATLASES:
+        if "+" not in text and text.split(":")[0].lower() in NILEARN_ATLASES:
             return cls._from_files(nilearn_atlas(text, cache))
+        if shipped is not None:
+            raise _without_image(shipped)
         if not path.exists():
             raise _unknown(text)
         if (path / A424_IMAGE).is_file():
             return cls._from_files(a424(cache, folder=path))
         if path.is_file() and not path.name.endswith(IMAGE_SUFFIXES):
-            parcels = Parcels.read(path)
+            parcels = read_parcel_table(path)
             return cls(parcels, None, _stem(path), parcels.fingerprint)
         image = path if path.is_file() else _image_in(path)
         if image.name.endswith(DLABEL_SUFFIX):
@@ -214,15 +228,25 @@ def _table_of(image: Path, table: str | Path | None) -> pd.DataFrame | None:
     beside = image.with_name("parcels.tsv")
     if table is None and not beside.is_file():
         return None
-    return Parcels.read(table if table is not None else beside).table
+    return read_parcel_table(Path(table) if table is not None else beside).table
+
+
+def _without_image(name: str) -> AtlasError:
+    return AtlasError(
+        f"the label image of the atlas {name} is not known, only its parcels table",
+        expected="a label image, to average a scan over its parcels",
+        found="the table that comes with the package: `brainlm import` needs no more",
+        remedy="give the path of the label image with --atlas, and its table with --parcels",
+    )
 
 
 def _unknown(text: str) -> AtlasError:
-    names = ["A424", "MIST-122", *NILEARN_ATLASES]
+    names = ["A424", "MIST-122", *NILEARN_ATLASES, *NAMES]
     nearest = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    families = dict.fromkeys(name.split(":")[0] for name in names)
     return AtlasError(
         f"no atlas called {text}, and no file there",
-        expected=f"a path, or one of {', '.join(names)}",
+        expected=f"a path, or one of {', '.join(families)} (schaefer:400:7, aal:SPM12, tian:S2, schaefer:400:7+aseg)",
         found=f"nearest: {', '.join(nearest)}" if nearest else None,
         remedy="correct the name, or give the path of a label image (with parcels.tsv beside it)",
     )

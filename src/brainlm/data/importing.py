@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from brainlm.data.bids import (
     Entities,
     Sidecars,
@@ -29,10 +31,11 @@ from brainlm.data.parcels import Parcels
 from brainlm.data.people import NO_RULES, People, PeopleRules, pattern_for
 from brainlm.data.people_files import PeopleFile, read_people_files
 from brainlm.data.planned import ImportPlan, ImportSummary, PlannedRecording, Progress, failure_of, listed, write_store
-from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_table
+from brainlm.data.read import TABLE_SUFFIXES, Orientation, Signal, read_raw, read_table
 from brainlm.data.recording import recording_name
 from brainlm.data.repetition import seconds
 from brainlm.data.shards import StoredType
+from brainlm.data.shipped_atlases import Candidate, candidates
 from brainlm.data.sources.arrow_files import find_arrow_files
 from brainlm.data.sources.arrow_plan import ArrowOptions, plan_arrow
 from brainlm.data.splits import SplitRule
@@ -356,3 +359,38 @@ def _plan(
         rank=(int(not said or not same_atlas(said, atlas)), *rank),
     )
     return people.introduce(plan)
+
+
+def recognise_atlas(source: str | Path, *, parcels: Parcels | None = None, drop_columns: int = 0) -> list[Candidate]:
+    """The atlases whose table comes with the package that the tables of ``source`` may be of; the best first.
+
+    Args:
+        source: a folder, a file or a pattern; its first table is looked at.
+        parcels: what is known of the parcels: with coordinates, how far the atlas's lie from them is measured.
+        drop_columns: how many columns are no parcels.
+
+    Raises:
+        DataError: there is no table, or it cannot be read.
+        ConfigError: the source holds Arrow data, whose columns say nothing of parcels.
+    """
+    if find_arrow_files(list(matching(Path(source)))).any:
+        raise ConfigError(
+            "which atlas Arrow data are of cannot be recognised",
+            expected="tables, one a recording, for --atlas auto",
+            found=str(source),
+            remedy="name the atlas: --atlas A424 for the data of the BrainLM authors",
+        )
+    found = _find_inputs([source], but=())
+    if not found.tables:
+        raise DataError(
+            f"no table in {source} can be read",
+            found=found.failures[0].reason,
+            remedy=found.failures[0].remedy,
+        )
+    path = next(iter(found.tables.values())).path
+    raw = read_raw(path, 0, "auto")
+    num_rows, num_columns = raw.frame.shape
+    first = raw.frame.iloc[:, 0]
+    if not pd.api.types.is_numeric_dtype(first):  # names of rows: parcels come first
+        return candidates([num_rows], [str(name) for name in first], parcels)
+    return candidates([num_columns - drop_columns, num_rows], raw.header, parcels)

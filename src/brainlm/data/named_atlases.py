@@ -1,7 +1,7 @@
 """What the atlases known by name consist of, and how they come here: A424, the demo's MIST-122, nilearn's own.
 
-Nothing is vendored: files are downloaded when first asked for, checked and cached. ``atlas.py`` puts image and table
-together.
+Images are not vendored: they are downloaded when first asked for, checked and cached. ``atlas.py`` puts image and
+table together; tables that come with the package are in ``shipped_atlases.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pandas as pd
 
 from brainlm.data.demo_files import demo_folder
 from brainlm.data.label_image import read_label_image
+from brainlm.data.shipped_atlases import NAMES, canonical
 from brainlm.errors import AtlasError
 
 ATLAS_DIR_VARIABLE = "BRAINLM_ATLAS_DIR"
@@ -54,6 +55,10 @@ A424_DLABEL = _Download(
     f"{_BRAINLM}/{A424_GRAYORDINATES}", "aa44b971ff80d247f890365cbb5bc68583c84b37605bab04bc930dce8a263a1e"
 )
 A424_TERMS = "A424: Nemati et al. (2020), iScience 23, 100800; Apache-2.0 (image, coordinates) and GPL-3.0 (names)"
+
+NO_IMAGE_NEEDED = (
+    "Tables of signals need no download: `brainlm import --atlas` takes the table that comes with the package"
+)
 
 # Yeo et al. (2011), J Neurophysiol 106: the 7 networks in their published order, by the names of the Schaefer atlas.
 YEO7 = {1: "Vis", 2: "SomMot", 3: "DorsAttn", 4: "SalVentAttn", 5: "Limbic", 6: "Cont", 7: "Default"}
@@ -107,11 +112,39 @@ def a424_grayordinates(cache: Path | None) -> Path:
     return _downloaded({A424_GRAYORDINATES: A424_DLABEL}, cache) / A424_GRAYORDINATES
 
 
+def is_on_this_machine(name: str, cache: Path | None) -> bool:
+    """True if the label image of this atlas can be had without a download, as far as that can be told."""
+    if name == "A424":
+        return bool(os.environ.get(ATLAS_DIR_VARIABLE)) or all((_cached(cache) / file).is_file() for file in A424_FILES)
+    family, *options = name.split(":")
+    if family not in NILEARN_ATLASES or not NILEARN_ATLASES[family].place:
+        return False
+    from nilearn.datasets import get_data_dirs
+
+    place = NILEARN_ATLASES[family].place.format(*options)
+    return any((Path(folder) / place).is_file() for folder in get_data_dirs(None if cache is None else str(cache)))
+
+
+def _table_alone(text: str) -> str:
+    """What to do without the image of an atlas of nilearn's, where its table comes with the package."""
+    family = text.split(":")[0].lower()
+    tables = [name for name in NAMES if name.split(":")[0].startswith(family)]
+    if not tables:
+        return "For tables of signals a parcels.tsv suffices: --parcels"
+    return NO_IMAGE_NEEDED if canonical(text) else f"Tables that come with the package: {', '.join(tables)}"
+
+
+def _cached(cache: Path | None) -> Path:
+    import pooch
+
+    return (cache or Path(pooch.os_cache("brainlm"))) / "A424"
+
+
 def _downloaded(files: Mapping[str, _Download], cache: Path | None) -> Path:
     """The folder with the checked files; downloaded unless they are there."""
     import pooch
 
-    folder = (cache or Path(pooch.os_cache("brainlm"))) / "A424"
+    folder = _cached(cache)
     pooch.get_logger().setLevel(logging.WARNING)
     if not all((folder / name).is_file() for name in files):
         logger.info("downloading A424 to %s (%s)", folder, A424_TERMS)
@@ -125,7 +158,8 @@ def _downloaded(files: Mapping[str, _Download], cache: Path | None) -> Path:
                 found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 remedy="on a machine with internet, download "
                 + ", ".join(f"{item.url} (as {other})" for other, item in files.items())
-                + f"; put the files into {folder}, or into a folder named in {ATLAS_DIR_VARIABLE}",
+                + f"; put the files into {folder}, or into a folder named in {ATLAS_DIR_VARIABLE}. "
+                + NO_IMAGE_NEEDED,
             ) from error
     return folder
 
@@ -171,15 +205,23 @@ class _NilearnAtlas:
     function: str
     options: tuple[tuple[str, Callable[[str], Any]], ...] = ()  # what stands after the colons
     fixed: tuple[tuple[str, Any], ...] = ()
+    place: str = ""  # of the image in nilearn's data folder, where a table of it comes with the package
 
 
 NILEARN_ATLASES: Mapping[str, _NilearnAtlas] = {
-    "aal": _NilearnAtlas("fetch_atlas_aal", (("version", str),)),
+    "aal": _NilearnAtlas("fetch_atlas_aal", (("version", str),), place="aal_{0}/aal/atlas/AAL.nii"),
     "basc": _NilearnAtlas("fetch_atlas_basc_multiscale_2015", (("resolution", int), ("version", str))),
     "destrieux": _NilearnAtlas("fetch_atlas_destrieux_2009"),
-    "harvard_oxford": _NilearnAtlas("fetch_atlas_harvard_oxford", (("atlas_name", str),)),
+    "harvard_oxford": _NilearnAtlas(
+        "fetch_atlas_harvard_oxford",
+        (("atlas_name", str),),
+        place="fsl/data/atlases/HarvardOxford/HarvardOxford-{0}.nii.gz",
+    ),
     "schaefer": _NilearnAtlas(
-        "fetch_atlas_schaefer_2018", (("n_rois", int), ("yeo_networks", int)), (("resolution_mm", 2),)
+        "fetch_atlas_schaefer_2018",
+        (("n_rois", int), ("yeo_networks", int)),
+        (("resolution_mm", 2),),
+        place="schaefer_2018/Schaefer2018_{0}Parcels_{1}Networks_order_FSLMNI152_2mm.nii.gz",
     ),
     "yeo": _NilearnAtlas("fetch_atlas_yeo_2011", (("n_networks", int), ("thickness", str))),
 }
@@ -209,7 +251,7 @@ def nilearn_atlas(text: str, cache: Path | None) -> AtlasFiles:
             expected="internet, or the atlas in nilearn's data folder",
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             remedy=f"on a machine with internet run nilearn.datasets.{entry.function}, and copy its data folder "
-            f"(nilearn.datasets.get_data_dirs(), or the one in NILEARN_DATA)",
+            f"(nilearn.datasets.get_data_dirs(), or the one in NILEARN_DATA). {_table_alone(text)}",
         ) from error
     except (ValueError, TypeError) as error:
         raise AtlasError(

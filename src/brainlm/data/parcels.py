@@ -6,6 +6,7 @@ Reading label images and fetching atlases is in ``atlas.py``.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from brainlm.files import damaged, read_csv
 REQUIRED_COLUMNS = ("label", "name")
 COORDINATES = ("x", "y", "z")
 NOT_NETWORKS = frozenset({*REQUIRED_COLUMNS, *COORDINATES, "structure", "coverage"})
+# The settings of `brainlm pretrain` with which a model needs no coordinates.
+WITHOUT_COORDINATES = ("--model.spatial_positions", "learned", "--model.parcel_order", "atlas")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,7 @@ class Parcels:
                 "the parcels table lacks coordinates",
                 expected="columns x, y, z in MNI mm for every parcel",
                 found=f"columns {', '.join(map(str, self.table.columns))}",
-                remedy="add them to parcels.tsv, or choose learned positions and atlas order",
+                remedy=f"add them to parcels.tsv, or do without: {' '.join(WITHOUT_COORDINATES)} on the command line",
             )
         return self.table[list(COORDINATES)].to_numpy(np.float32, copy=True)
 
@@ -158,3 +161,8 @@ class Parcels:
     def fingerprint(self) -> str:
         """SHA-256 of the table's text: two stores fit together when this agrees."""
         return hashlib.sha256(self.to_tsv().encode()).hexdigest()
+
+
+def same_name(name: str) -> str:
+    """The name as it is compared: without regard to case, blanks, underscores and hyphens."""
+    return re.sub(r"[\s_\-]+", " ", str(name)).strip().casefold()

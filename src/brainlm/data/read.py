@@ -80,7 +80,7 @@ def read_table(
         DataError: the file cannot be read, or holds text, NaN or infinity.
     """
     path = Path(path)
-    raw = _without_columns(_read(path, len(parcels) + len(drop_columns), header), drop_columns, path)
+    raw = _without_columns(read_raw(path, len(parcels) + len(drop_columns), header), drop_columns, path)
     if header == "auto":
         raw = with_labels_as_header(raw, [str(label) for label in parcels.labels])
     raw = _without_row_names(raw, parcels, index, path)
@@ -106,7 +106,7 @@ def read_table(
     return Signal(signal.bold, signal.num_without_signal, transposed, order is not None, raw.remarks)
 
 
-def _read(path: Path, num_expected: int, header: Header) -> RawTable:
+def read_raw(path: Path, num_expected: int, header: Header) -> RawTable:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise DataError(

@@ -20,12 +20,13 @@ from torch import Tensor
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording
 from brainlm.data.resampling import num_resampled, resampled
+from brainlm.data.same_parcels import check_same_parcels
 from brainlm.data.scaling import ScaledBatch, Scaler, TensorStatistics, warn_of_few
 from brainlm.data.store import Store
 from brainlm.data.windows import cut_windows, mix_seed, spread_starts
 from brainlm.errors import ConfigError, DataError
 from brainlm.inference.card import write_card
-from brainlm.inference.checks import amplitudes, check_same_parcels, check_tr, is_trained_tr, warn_of_amplitude
+from brainlm.inference.checks import amplitudes, check_tr, is_trained_tr, warn_of_amplitude
 from brainlm.inference.folder import Checkpoint, locate, read_checkpoint, write_checkpoint
 from brainlm.inference.means import RunningMeans
 from brainlm.inference.pooling import attend_windows, embed_windows

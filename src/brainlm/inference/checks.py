@@ -1,6 +1,7 @@
-"""Whether a model is given what its weights were trained on: the same parcels, repetition time and amplitude.
+"""Whether a model is given what its weights were trained on: the same repetition time and amplitude.
 
-The first two are errors, with what to do; the third is a warning, for the numbers may be right.
+The first is an error, with what to do; the second is a warning, for the numbers may be right. Parcels are compared in
+``data/same_parcels.py``.
 """
 
 from __future__ import annotations
@@ -8,20 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 
-from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import ScaledBatch, Scaler
-from brainlm.errors import AtlasError, DataError
+from brainlm.errors import DataError
 
 # A repetition time within this share of a trained one counts as the same: 0.72 s for 0.735 s (the paper does that), not
 # 0.8 s for 1 s.
 TR_TOLERANCE = 0.15
-# Centroids of the same parcel in different releases of an atlas lie some mm apart; another order, some cm.
-FAR_MM = 20.0
-FEW = 0.05  # the share of parcels that may be far
-
 # What is usual in the scaled signal: an interquartile range of 1 (robust) or a standard deviation of 1 (zscore), that
 # is, of a normal signal, this mean absolute value.
 USUAL_AMPLITUDE = {"robust": 0.5915, "zscore": 0.7979}
@@ -62,28 +57,6 @@ def warn_of_tr(trs: Iterable[float], trained: Sequence[float], *, what: str) -> 
         )
 
 
-def check_same_parcels(given: Parcels, trained: Parcels, *, what: str) -> None:
-    """Raise AtlasError unless column p of ``given`` is the same place of the brain as column p of ``trained``."""
-    differs_P = given.labels != trained.labels if len(given) == len(trained) else np.ones(len(given), bool)
-    found = "other labels"
-    if not differs_P.any() and given.has_coordinates and trained.has_coordinates:
-        apart_P = np.linalg.norm(given.coordinates - trained.coordinates, axis=1)
-        if (apart_P > FAR_MM).mean() > FEW:
-            differs_P, found = apart_P > FAR_MM, f"more than {FAR_MM:g} mm away"
-    if not differs_P.any():
-        return
-    first = int(differs_P.argmax())
-    number = f"{int(differs_P.sum())} of {len(given)} columns are {found}"
-    if len(given) != len(trained):
-        number = f"{len(given)} parcels"
-    raise AtlasError(
-        f"{what} has other parcels than the model, or another order",
-        expected=f"{len(trained)} parcels; column {first + 1} is {_named(trained, first)}",
-        found=f"{number}; column {first + 1} is {_named(given, first)}",
-        remedy="parcellate with the model's atlas and keep the order of its parcels.tsv",
-    )
-
-
 def amplitudes(scaled: ScaledBatch) -> torch.Tensor:
     """The mean absolute scaled value of each window, (B,)."""
     return scaled.signal_BPT.abs().sum(dim=(1, 2)) / scaled.valid_BPT.sum(dim=(1, 2)).clamp(min=1)
@@ -101,9 +74,3 @@ def warn_of_amplitude(amplitude: float, scaler: Scaler, *, what: str) -> None:
             what,
             ratio,
         )
-
-
-def _named(parcels: Parcels, position: int) -> str:
-    row = parcels.table.iloc[min(position, len(parcels) - 1)]
-    place = " at " + ", ".join(f"{row[axis]:g}" for axis in "xyz") + " mm" if parcels.has_coordinates else ""
-    return f"label {row['label']} ({row['name']}){place}"

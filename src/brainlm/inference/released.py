@@ -36,7 +36,7 @@ def released_checkpoint(official: OfficialFolder, *, parcels: Parcels | None = N
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit their settings or the parcels.
-        AtlasError: A424 is not here and cannot be downloaded.
+        AtlasError: the folder of A424 that is named in the environment lacks files.
     """
     parcels = parcels_of(official) if parcels is None else parcels
     if parcels is None or len(parcels) != official.num_parcels:
@@ -62,10 +62,10 @@ def parcels_of(official: OfficialFolder, expected: Mapping[str, Tensor] | None =
     Weights that are not for A424 (tests have some) may come with coordinates among their ``expected`` inputs.
 
     Raises:
-        AtlasError: A424 is not here and cannot be downloaded.
+        AtlasError: the folder of A424 that is named in the environment lacks files.
     """
     if official.num_parcels == NUM_PARCELS:
-        return Atlas.load(ATLAS).parcels
+        return Atlas.load(ATLAS, needs_image=False).parcels
     coordinates_P3 = None if expected is None else expected.get("xyz")
     if coordinates_P3 is None or tuple(coordinates_P3.shape) != (official.num_parcels, len(COORDINATES)):
         return None
