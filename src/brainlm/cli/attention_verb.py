@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import pandas as pd
 from rich.markup import escape
 
 from brainlm.cli.console import Parts, ProgressBar, console, next_command, progress_bar, say, show_table, step
+from brainlm.cli.next_steps import command_line
 from brainlm.cli.phenotype_desk import command_typed
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -145,7 +145,7 @@ def attention(
     if atlas is None:
         say("the store has no label image: maps are in table.csv, pictures show markers, and there are no NIfTI images")
     say(f"written: {folder}")
-    next_command(f"brainlm report {shlex.quote(str(run))}")
+    next_command(command_line("report", run))
     return parts.status()
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from brainlm.atomic import check_writable
 from brainlm.cli.console import next_command, progress_bar, say, show_failures, show_table, step
 from brainlm.cli.main import DONE, SOME_FAILED
+from brainlm.cli.next_steps import after_store
 from brainlm.data.atlas import Atlas
 from brainlm.data.importing import import_recordings as import_tables
 from brainlm.data.importing import recognise_atlas
@@ -187,7 +188,7 @@ def _report_import(summary: ImportSummary) -> int:
     for note in summary.notes:
         say(f"note: {note}")
     show_failures(summary.failures, all_in=summary.store / "manifest.json")
-    next_command(f"brainlm inspect {summary.store}", f"brainlm pretrain {summary.store} --out runs/first --preset tiny")
+    next_command(*after_store(summary.store, imported=True))
     return SOME_FAILED if summary.failures else DONE
 
 
@@ -215,7 +216,7 @@ def inspect(store: Path, *, html: bool | Path = False, max_read: int = MAX_READ,
                 opened, inspection=inspection, out=page, max_read=max_read, on_progress=bar.update
             )
         say(f"open it in a browser: {written}")
-    next_command(f"brainlm pretrain {store} --out runs/first --preset tiny")
+    next_command(*after_store(store, looked=True))
     return DONE
 
 

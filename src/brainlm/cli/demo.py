@@ -10,6 +10,7 @@ import numpy as np
 
 from brainlm.cli.console import console, next_command, say, step
 from brainlm.cli.main import DONE, main
+from brainlm.cli.next_steps import command_line
 
 ABOUT = """\
 The data: 98 runs of 33 healthy people who felt painful heat in the scanner and, in some runs, tried to raise or lower
@@ -43,7 +44,7 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
     images, from_images = folder / "images", folder / "images.store"
     if (run / "report.html").exists() and not overwrite:
         say(f"The demo has been done: open {(run / 'report.html').absolute()} in a browser.")
-        next_command(f"brainlm demo --folder {folder} --overwrite    (all of it again)")
+        next_command(command_line("demo", "--folder", folder, "--overwrite"))
         return DONE
     again = " --overwrite" if overwrite else ""
     commands = [

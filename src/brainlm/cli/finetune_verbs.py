@@ -10,6 +10,7 @@ from typing import Literal
 from brainlm.atomic import write_text
 from brainlm.cli.console import Parts, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
+from brainlm.cli.next_steps import command_line, report_on
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, command_typed, processes, row_rule
 from brainlm.cli.phenotype_results import conclude
 from brainlm.cli.released import check_output
@@ -108,13 +109,13 @@ def finetune(
     verdict = desk.judge(evidence, (study, folder), rows=rows, judging=judging, begun=begun)
     parts = Parts()
     conclude([verdict], parts)
-    commands = [f"brainlm report {run}"] if desk.results == Path(run) else []
+    commands = report_on(run, desk.results)
     if final:
         step("training a model on everybody")
         with parts.part("the model of everybody"), progress_bar("training"):
             written = method.write_final(study, folder / "model", {"study": folder.name, "command": command_typed()})
             say(f"the fine-tuned model: {written}")
-            commands.append(f"brainlm predict {written} STORE")
+            commands.append(command_line("predict", written, "STORE"))
     next_command(*commands)
     return parts.status()
 

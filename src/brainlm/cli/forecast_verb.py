@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import brainlm
 from brainlm.cli.console import Parts, ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.forecast_results import show
+from brainlm.cli.next_steps import report_on
 from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -170,7 +171,7 @@ def forecast(
     say(f"written: {folder}")
     again = ["brainlm", "forecast", run, str(store), "--context", str(span.context), "--horizon", str(span.horizon)]
     more = [] if finetune else [shlex.join([*again, "--finetune", "--overwrite"])]
-    next_command(*more, *([f"brainlm report {run}"] if results_folder(run, store) == Path(run) else []))
+    next_command(*more, *report_on(run, results_folder(run, store)))
     return after.status()
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
+from brainlm.cli.next_steps import after_pretraining, evaluation_of, report_on
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
 from brainlm.processes import is_first_process
@@ -86,7 +87,7 @@ def pretrain(
     if "val_r2" in summary.figures:
         say(f"validation R2 of the last model: {summary.figures['val_r2']:.3f}")
     say(f"{summary.num_parameters:,} parameters; best model in {out}, last in {out / 'last'}")
-    next_command(f"brainlm evaluate {out} {store}", f"brainlm embed {out} {store}", f"brainlm report {out}")
+    next_command(*after_pretraining(out, store, window=model.num_timepoints))
     return DONE
 
 
@@ -174,5 +175,5 @@ def embed(
         write_provenance(folder, loaded.provenance)
         say(f"the scaling that was fitted: {folder / SCALER_FILE}")
     say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
-    next_command(f"brainlm report {model}" if folder == Path(model) else f"brainlm evaluate {model} {store}")
+    next_command(*(report_on(model, folder) or evaluation_of(model, store, window=loaded.config.num_timepoints)))
     return DONE

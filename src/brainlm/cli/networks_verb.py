@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brainlm.cli.console import Parts, console, interval_text, next_command, number_text, progress_bar, say, step
+from brainlm.cli.next_steps import report_on
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
@@ -137,7 +138,7 @@ def networks(
         _show(content)
         console.print(f"[bold]{escape(content['conclusion'])}[/bold]")
     say(f"written: {folder}")
-    next_command(*([f"brainlm report {run}"] if results == Path(run) else []))
+    next_command(*report_on(run, results))
     return parts.status()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from brainlm.cli.console import Parts, next_command, step
+from brainlm.cli.next_steps import report_on
 from brainlm.cli.phenotype_desk import Desk, check_positive, cohort_size, processes, row_rule
 from brainlm.cli.phenotype_results import conclude
 
@@ -127,5 +128,5 @@ def probe(
     }
     words = ["brainlm", "finetune", str(run), str(store), "--target", target[0]]
     words += [part for option, values in same.items() for value in values for part in (f"--{option}", value)]
-    next_command(shlex.join(words), *([f"brainlm report {run}"] if desk.results == Path(run) else []))
+    next_command(shlex.join(words), *report_on(run, desk.results))
     return parts.status()

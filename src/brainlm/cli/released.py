@@ -14,6 +14,7 @@ from rich.table import Table
 from brainlm.atomic import check_writable
 from brainlm.cli.console import console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE, SOME_FAILED
+from brainlm.cli.next_steps import command_line
 from brainlm.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def convert(
         show_terms(model)
     say("its scaling statistics were never published: they are fitted on your recordings when it is used")
     agrees = expected is None or _compare(out, expected, found.mask_ratio)
-    next_command(f"brainlm embed {out} STORE")
+    next_command(command_line("embed", out, "STORE"))
     return DONE if agrees else SOME_FAILED
 
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brainlm.cli.console import Parts, console, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.next_steps import embedding_of, report_on
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
 from brainlm.files import write_json
@@ -123,7 +124,7 @@ def evaluate(
     with parts.part("the tables on screen"):
         _show_results(results)
     say(f"written: {path}")
-    next_command(f"brainlm embed {run} {store}", *([f"brainlm report {run}"] if folder == Path(run) else []))
+    next_command(*embedding_of(run, store), *report_on(run, folder))
     return parts.status()
 
 

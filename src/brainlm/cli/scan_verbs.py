@@ -9,6 +9,7 @@ from typing import Literal
 from brainlm.atomic import check_writable
 from brainlm.cli.console import ProgressBar, next_command, progress_bar, say, show_failures, step
 from brainlm.cli.endings import DONE, SOME_FAILED, Stopped
+from brainlm.cli.next_steps import after_store, command_line
 from brainlm.data.atlas import Atlas
 from brainlm.data.cleaning import Cleaning
 from brainlm.data.merging import merge_parts
@@ -233,7 +234,7 @@ def _report(summary: ImportSummary) -> int:
     for note in summary.notes:
         say(f"note: {note}")
     show_failures(summary.failures, all_in=summary.store / "manifest.json")
-    next_command(f"brainlm inspect {summary.store}", f"brainlm pretrain {summary.store} --out runs/first --preset tiny")
+    next_command(*after_store(summary.store))
     return _status(summary)
 
 
@@ -243,7 +244,7 @@ def _report_part(summary: ImportSummary, part: Part, store: Path) -> int:
         say(f"note: {note}")
     show_failures(summary.failures)
     say(f"when all {part.of} parts are done, put them together:")
-    next_command(f"brainlm merge {partial_folder(store)} --out {store}")
+    next_command(command_line("merge", partial_folder(store), "--out", store))
     return _status(summary)
 
 

@@ -107,6 +107,11 @@ def read_table(
 
 
 def read_raw(path: Path, num_expected: int, header: Header) -> RawTable:
+    """The table at ``path`` as it is in the file, where nothing is known of its parcels yet.
+
+    Raises:
+        DataError: it is no table that can be read.
+    """
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise DataError(

@@ -153,7 +153,7 @@ class MaskedAutoencoder(nn.Module):
             raise ConfigError(
                 "positions from coordinates need coordinates",
                 expected="columns x, y, z in parcels.tsv",
-                remedy="add them, or set spatial_positions=learned",
+                remedy="add them to parcels.tsv, or do without: --model.spatial_positions learned on the command line",
             )
         self.config = config
         self.tokenizer = Tokenizer(config, order)
