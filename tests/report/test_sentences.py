@@ -68,6 +68,8 @@ def test_the_embeddings_are_said_to_vary_with_the_column_and_the_subject() -> No
         ("Gaussian (space-time)", "decays in time"),
         ("Gaussian (recording)", "own points"),
         ("Gaussian (recording, space-time)", "as Gaussian (recording)"),
+        ("Gaussian (recording and window)", "part of the window"),
+        ("Gaussian (recording and window, space-time)", "as Gaussian (recording and window)"),
         ("something new", ""),
     ],
 )

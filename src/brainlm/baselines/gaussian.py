@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from brainlm.baselines.moments import Moments
 from brainlm.baselines.predictor import MaskedBatch, squared_error
-from brainlm.model.conditional import conditional_mean
+from brainlm.model.conditional import conditional_mean, sized_as
 
 # Shares of the covariances between parcels that are taken away; the validation split chooses.
 SHRINKAGES = (0.001, 0.01, 0.03, 0.1, 0.3)
@@ -67,7 +67,7 @@ class GaussianSpace:
 
     def predict(self, batch: MaskedBatch) -> Float[Tensor, "B P T"]:
         """The conditional mean; the population's mean where a time point shows nothing."""
-        return _predict(self.mean_of(batch), self.covariance_of(batch), batch)
+        return conditional_prediction(self.mean_of(batch), self.covariance_of(batch), batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,16 +125,14 @@ class GaussianRecording:
         centred = [(points - mean_P) * (points != 0).any(dim=0) for points in batch.outside]
         outside_BNP = pad_sequence(centred, batch_first=True).to(population_PP)
         own_BPP = outside_BNP.transpose(1, 2) @ outside_BNP
-        size_B = own_BPP.diagonal(dim1=1, dim2=2).mean(dim=1)
-        common = population_PP.diagonal().mean()
-        own_BPP = own_BPP * torch.where(size_B > 0, common / size_B, 0.0)[:, None, None]
-        own_BPP.diagonal(dim1=1, dim2=2).add_(EIGENVALUE_FLOOR * common)  # sound at any weight and rank
-        weight_B11 = torch.where(size_B > 0, self.blend.weight(num_points_B), 0.0)[:, None, None]
+        known_B = own_BPP.diagonal(dim1=1, dim2=2).any(dim=1)
+        own_BPP = sized_as(population_PP, own_BPP)
+        weight_B11 = (self.blend.weight(num_points_B) * known_B)[:, None, None]
         return torch.lerp(population_PP.expand_as(own_BPP), own_BPP, weight_B11)
 
     def predict(self, batch: MaskedBatch) -> Float[Tensor, "B P T"]:
         """The conditional mean under each window's own covariance."""
-        return _predict(self.mean_of(batch), self.covariance_of(batch), batch)
+        return conditional_prediction(self.mean_of(batch), self.covariance_of(batch), batch)
 
 
 def shrunk(covariance_PP: Float[Tensor, "P P"], shrinkage: float) -> Float[Tensor, "P P"]:
@@ -145,5 +143,8 @@ def shrunk(covariance_PP: Float[Tensor, "P P"], shrinkage: float) -> Float[Tenso
     return (vectors_PP * values_P.clamp_min(floor)) @ vectors_PP.T
 
 
-def _predict(mean_P: Tensor, covariance: Tensor, batch: MaskedBatch) -> Tensor:
+def conditional_prediction(
+    mean_P: Float[Tensor, "P"], covariance: Float[Tensor, "*B P P"], batch: MaskedBatch
+) -> Float[Tensor, "B P T"]:
+    """The conditional mean of the hidden values, time point by time point; the mean where nothing is visible."""
     return conditional_mean(covariance, batch.signal_BPT - mean_P[:, None], batch.visible) + mean_P[:, None]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brainlm.baselines.gaussian import GaussianRecording, GaussianSpace
+from brainlm.baselines.gaussian_em import GaussianEM
 from brainlm.baselines.moments import Moments
 from brainlm.baselines.predictor import ANY_MASK, MaskedBatch, squared_error
 from brainlm.model.space_time import solve_visible, temporal_covariance
@@ -37,7 +38,7 @@ class GaussianSpaceTime:
         noise_share: see above.
     """
 
-    space: GaussianSpace | GaussianRecording
+    space: GaussianSpace | GaussianRecording | GaussianEM
     autocorrelation_L: Float[Tensor, "L"]
     noise_share: float
     name: str = "Gaussian (space-time)"
@@ -56,13 +57,13 @@ class GaussianSpaceTime:
         candidates = [cls(space, moments.autocorrelation.float(), share) for share in noise_shares]
         return min(candidates, key=lambda candidate: squared_error(candidate, validation))
 
-    def with_space(self, space: GaussianRecording) -> GaussianSpaceTime:
+    def with_space(self, space: GaussianRecording | GaussianEM) -> GaussianSpaceTime:
         """The same in time, over the parcels of a Gaussian adapted to the recording.
 
         Only for masks that leave some parcels visible: all of the future at once is forecast by the temporal factor
         alone, whatever the spatial one.
         """
-        name = "Gaussian (recording, space-time)"
+        name = space.name.removesuffix(")") + ", space-time)"
         return replace(self, space=space, name=name, mask_kinds=space.mask_kinds)
 
     def temporal_covariance(self, num_timepoints: int) -> Float[Tensor, "T T"]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from brainlm.baselines.autoregressive import MAX_ORDER, Autoregressive
 from brainlm.baselines.gaussian import GaussianRecording, GaussianSpace
+from brainlm.baselines.gaussian_em import GaussianEM
 from brainlm.baselines.interpolation import LastValue, LinearInterpolation, Zero
 from brainlm.baselines.moments import moments_of
 from brainlm.baselines.predictor import Predictor
@@ -59,6 +60,7 @@ def fit_baselines(
     in_space = [batch for kind, batch in batches if kind != "future"]
     space = GaussianSpace.fit(moments, in_space)
     recording = GaussianRecording.fit(space, in_space)
+    everything = GaussianEM.fit(recording, in_space)
     space_time = GaussianSpaceTime.fit(space, moments, anywhere)
     candidates: list[Predictor] = [
         Zero(),
@@ -69,6 +71,8 @@ def fit_baselines(
         space_time,
         recording,
         space_time.with_space(recording),
+        everything,
+        space_time.with_space(everything),
     ]
     return [candidate for candidate in candidates if kinds & candidate.mask_kinds]
 

@@ -14,14 +14,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from brainlm.errors import ConfigError
-from brainlm.model.conditional import conditional_mean
+from brainlm.model.conditional import conditional_mean, sized_as
 from brainlm.model.config import ModelConfig
 from brainlm.model.layers import INIT_STD, Observer, Transformer, initialise, prediction_head
 from brainlm.model.space_time import window_mean
 from brainlm.model.tokens import Positions, Tokenizer
-
-# Added to the diagonal of a recording's own covariance, relative to the mean variance: few points leave it singular.
-OWN_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -325,14 +322,10 @@ class MaskedAutoencoder(nn.Module):
         """The Gaussian conditional mean of every value, given the visible values of its time point or of its window."""
         covariance: Tensor = self.covariance_PP
         if own is not None and self.config.own_covariance_points:
-            # Brought to the population's size first: the conditional mean does not depend on a common scale.
-            size_B = own.covariance_BPP.diagonal(dim1=1, dim2=2).mean(dim=1)
-            scale_B = torch.where(size_B > 0, covariance.diagonal().mean() / size_B, 0.0)
             weight_B = own.num_points_B / (own.num_points_B + self.config.own_covariance_points)
-            weight_B11 = torch.where(size_B > 0, weight_B, 0.0)[:, None, None]
-            own_BPP = own.covariance_BPP * scale_B[:, None, None]
-            own_BPP.diagonal(dim1=1, dim2=2).add_(OWN_RIDGE * covariance.diagonal().mean())
-            covariance = torch.lerp(covariance.expand_as(own_BPP), own_BPP, weight_B11)
+            known_B = own.covariance_BPP.diagonal(dim1=1, dim2=2).any(dim=1)
+            own_BPP = sized_as(covariance, own.covariance_BPP)
+            covariance = torch.lerp(covariance.expand_as(own_BPP), own_BPP, (weight_B * known_B)[:, None, None])
         if self.config.head == "space-time":
             return window_mean(covariance, self.temporal_TT, signal_BPT, visible_BPT)
         return conditional_mean(covariance, signal_BPT, visible_BPT)

@@ -19,6 +19,9 @@ from torch import Tensor
 CHUNK_BYTES_CPU = 2**24
 CHUNK_BYTES_DEVICE = 2**28
 
+# Added to the diagonal of a recording's own covariance, relative to the mean variance: few points leave it singular.
+OWN_RIDGE = 1e-4
+
 
 def conditional_mean(
     covariance: Float[Tensor, "P P"] | Float[Tensor, "B P P"],
@@ -47,6 +50,45 @@ def conditional_mean(
         weights_BTP = _solve_visible(covariance, signal_BTP, seen_BTP)
         mean_BTP = weights_BTP @ covariance
         return torch.where(seen_BTP, signal_BTP, mean_BTP).transpose(1, 2).to(signal_BPT.dtype)
+
+
+def conditional_scatter(
+    covariance: Float[Tensor, "P P"] | Float[Tensor, "B P P"], visible_BPT: Bool[Tensor, "B P T"]
+) -> Float[Tensor, "B P P"]:
+    """The sum over time points of Cov[x | visible x] for zero-mean Gaussian x.
+
+    Sigma - Sigma_:v Sigma_vv^-1 Sigma_v: a time point, which is 0 where a parcel is visible. With the second moment of
+    ``conditional_mean`` it makes the expected second moment of a window (Dempster, Laird & Rubin 1977, section 4.1).
+    Time points of which nothing or everything is visible add nothing.
+
+    Raises:
+        torch.linalg.LinAlgError: a covariance is not positive definite.
+    """
+    num_windows, num_parcels, num_timepoints = visible_BPT.shape
+    seen_BTP = visible_BPT.transpose(1, 2).contiguous()
+    each_BPP = covariance.expand(num_windows, num_parcels, num_parcels)
+    total_BPP = torch.zeros_like(each_BPP, memory_format=torch.contiguous_format)
+    for block in _blocks(covariance, seen_BTP):
+        window_G = block.time_GL[:, 0] // num_timepoints
+        num_points_G = (block.time_GL < num_windows * num_timepoints).sum(dim=1)
+        cross_GPK = F.pad(each_BPP[window_G], (0, 1)).gather(2, block.parcel_GK[:, None, :].expand(-1, num_parcels, -1))
+        explained_GPP = cross_GPK @ torch.cholesky_solve(cross_GPK.transpose(1, 2), block.factor_GKK)
+        total_BPP.index_add_(0, window_G, num_points_G[:, None, None] * (each_BPP[window_G] - explained_GPP))
+    return total_BPP
+
+
+def sized_as(population_PP: Float[Tensor, "P P"], own_BPP: Float[Tensor, "B P P"]) -> Float[Tensor, "B P P"]:
+    """Recordings' own second moments at the population's size, positive definite at any rank.
+
+    The conditional mean does not depend on a common scale, but a blend of two covariances does. The size is the mean
+    variance over the parcels that a recording has: one that it lacks has second moment 0 and takes no part.
+    """
+    own_BP = own_BPP.diagonal(dim1=1, dim2=2)
+    wanted_B = (population_PP.diagonal() * (own_BP > 0)).sum(dim=1)
+    size_B = own_BP.sum(dim=1)
+    sized_BPP = own_BPP * torch.where(size_B > 0, wanted_B / size_B, 0.0)[:, None, None]
+    sized_BPP.diagonal(dim1=1, dim2=2).add_(OWN_RIDGE * population_PP.diagonal().mean())
+    return sized_BPP
 
 
 def _solve_visible(covariance: Tensor, signal_BTP: Tensor, seen_BTP: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ METHOD_NOTES: tuple[tuple[str, str], ...] = (
     ("interpolation", "draws a straight line in time between the nearest visible points of the same parcel"),
     ("last value", "repeats the last visible value of the same parcel"),
     ("ar(", "predicts each parcel from its own recent past, with coefficients fitted on training subjects"),
+    ("recording and window, space-time", "as Gaussian (recording and window), and using how the signal decays in time"),
+    ("recording and window", "as Gaussian (recording), learning from the visible part of the window as well"),
     ("recording, space-time", "as Gaussian (recording), and using how the signal decays in time"),
     ("recording", "as Gaussian (space), the covariance of this recording's own points outside the window blended in"),
     ("space-time", "predicts from all visible values, by how parcels covary and how the signal decays in time"),
