@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 TOLERANCE = 1e-3  # residual relative to the right-hand side, both in the preconditioner's norm
-MAX_ITERATIONS = 200  # 15 to 40 are usual; very smooth signals need more
+MAX_ITERATIONS = 400  # 15 to 40 are usual; very smooth signals and few points need more
 
 
 def temporal_covariance(
