@@ -45,4 +45,6 @@ for entry in results["conditions"]:
     for method in entry["methods"]:
         sys.stdout.write(f"  {method['name']:<45}{method['r2']:.4f}\n")
     difference = entry["difference"]
-    sys.stdout.write(f"  minus the best other: {difference['r2']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]\n")
+    sys.stdout.write(
+        f"  minus the best other: {difference['r2']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]\n"
+    )

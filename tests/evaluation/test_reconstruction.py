@@ -64,7 +64,10 @@ def test_every_condition_is_there_with_the_methods_that_apply(result):
     ]
     names = {entry["label"]: set(scores(entry)) for entry in result["conditions"]}
     everywhere = {"Oracle", "Zero", "Gaussian (space-time)"}
-    in_space = {"Gaussian (space)", "Gaussian (recording)", "Gaussian (recording, space-time)"}
+    own = {
+        f"Gaussian ({what}{time})" for what in ("recording", "recording and window") for time in ("", ", space-time")
+    }
+    in_space = {"Gaussian (space)"} | own
     assert names["random 75 %"] == everywhere | in_space | {"Linear interpolation"}
     assert names["parcel 50 %"] == everywhere | in_space
     future = names["future 1 patch"] - everywhere

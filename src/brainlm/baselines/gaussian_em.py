@@ -66,13 +66,16 @@ class GaussianEM:
         covariance_BPP = self.start.covariance_of(batch)
         num_points_B = visible_BPN.any(dim=1).sum(dim=1)
         weight_B11 = (num_points_B / (num_points_B + self.prior_points))[:, None, None]
+        moving_B11 = torch.ones_like(weight_B11, dtype=torch.bool)
         for _ in range(MAX_ITERATIONS):
             filled_BPN = conditional_mean(covariance_BPP, signal_BPN, visible_BPN)
             own_BPP = filled_BPN @ filled_BPN.transpose(1, 2) + conditional_scatter(covariance_BPP, visible_BPN)
-            before_BPP = covariance_BPP
-            covariance_BPP = torch.lerp(population_PP.expand_as(own_BPP), sized_as(population_PP, own_BPP), weight_B11)
-            change_B = (covariance_BPP - before_BPP).flatten(1).norm(dim=1) / before_BPP.flatten(1).norm(dim=1)
-            if bool((change_B < TOLERANCE).all()):
+            new_BPP = torch.lerp(population_PP.expand_as(own_BPP), sized_as(population_PP, own_BPP), weight_B11)
+            change_B = (new_BPP - covariance_BPP).flatten(1).norm(dim=1) / covariance_BPP.flatten(1).norm(dim=1)
+            # A window that has converged is left alone, so that its batch-mates do not change its result.
+            covariance_BPP = torch.where(moving_B11, new_BPP, covariance_BPP)
+            moving_B11 = moving_B11 & (change_B >= TOLERANCE)[:, None, None]
+            if not bool(moving_B11.any()):
                 break
         return covariance_BPP
 
