@@ -56,3 +56,8 @@ def test_units_of_one_recording_are_their_recordings(rng):
     values = rng.standard_normal((3, 4)).astype(np.float32)
     values[1, 2] = np.nan
     np.testing.assert_array_equal(mean_by_unit(values, [np.array([2]), np.array([1])]), values[[2, 1]])
+
+
+def test_one_recording_a_unit_in_order_costs_no_copy():
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert mean_by_unit(values, [np.array([row]) for row in range(3)]) is values

@@ -74,7 +74,8 @@ def mean_by_unit(
     assert (counts_N > 0).all(), "every unit has a recording"
     rows_R = np.concatenate(recordings) if len(recordings) else np.zeros(0, np.int64)
     if (counts_N == 1).all():
-        return values_RF[rows_R]
+        is_all = len(rows_R) == len(values_RF) and (rows_R == np.arange(len(rows_R))).all()
+        return values_RF if is_all else values_RF[rows_R]  # a second copy of every connectome would be gigabytes
     means_NF = np.empty((len(recordings), values_RF.shape[1]), np.float32)
     for unit, positions in enumerate(recordings):
         own_KF = values_RF[positions]

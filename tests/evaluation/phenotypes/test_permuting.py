@@ -1,5 +1,7 @@
 """The null: the same procedure on labels that moved within their blocks; a signal stands out of it, noise does not."""
 
+import weakref
+
 import numpy as np
 import pytest
 from problems import dealt, folds_of, problem_of, two_classes
@@ -178,3 +180,30 @@ def test_nothing_can_be_dealt_within_people_of_one_label(rng):
             inner=inner,
             within_N=np.array([0, 0, 1, 1]),
         )
+
+
+@pytest.mark.parametrize("num_classes", [0, 2])
+def test_the_features_of_one_fold_are_in_memory_at_a_time(num_classes, rng):
+    features_NF, classes_N = two_classes(rng, 45, 5)
+    alive = []
+
+    def one_by_one():
+        for fold in folds_of(45, 3):
+            assert all(reference() is None for reference in alive[:-1])
+            found = to_coordinates(features_NF[fold.train_M], features_NF[fold.test_M])
+            alive.append(weakref.ref(found))
+            yield found
+
+    values_N = classes_N if num_classes else classes_N + rng.normal(size=45)
+    problem = problem_of(values_N, num_classes=num_classes)
+    null_scores(
+        one_by_one(),
+        problem,
+        folds_of(45, 3),
+        np.zeros(45, dtype=np.int64),
+        num=2,
+        seed=0,
+        statistic=lambda _labels, _predicted: 0.0,
+        inner=inner,
+    )
+    assert len(alive) == 3

@@ -6,7 +6,7 @@ fitted anew, the choice of the strength included. What p follows is in ``signifi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class NullScores:
 
 
 def null_scores(
-    coordinates: Sequence[Coordinates],
+    coordinates: Iterable[Coordinates],
     problem: Problem,
     folds: Sequence[Fold],
     blocks_N: Int64[np.ndarray, "N"],
@@ -61,7 +61,7 @@ def null_scores(
     """The null distribution of ``statistic`` for one block of features.
 
     Args:
-        coordinates: of the block in each of ``folds``; they do not depend on labels and are computed once.
+        coordinates: of the block in each of ``folds``, taken one after the other; they do not depend on labels.
         problem: the true labels.
         folds: of one or more repeats.
         blocks_N: labels move within a block only: the site, so that what site alone predicts stays in the null; and
@@ -79,17 +79,22 @@ def null_scores(
     Raises:
         ConfigError: no label can move.
     """
-    assert len(coordinates) == len(folds), "one block of coordinates a fold"
     swaps = _Swaps.of(problem, blocks_N) if within_N is None else _Shuffles.of(problem, within_N)
     rng = np.random.default_rng(seed)
     labels = [problem.values_N, *(swaps.draw(rng) for _ in range(num))]
-    if problem.kind == "regression" and estimator == "linear":
-        predicted = _ridge_predictions(coordinates, problem, folds, np.stack(labels, axis=1), inner)
-    else:
-        one = delayed(_predictions)
-        tasks = (one(coordinates, problem.with_values(values_N), folds, inner, estimator) for values_N in labels)
-        with parallel_config(backend="loky", **worker_settings()):
-            predicted = Parallel(n_jobs=jobs)(tasks)
+    fits_at_once = problem.kind == "regression" and estimator == "linear"
+    shape = (len(labels), max(fold.repeat for fold in folds) + 1, len(problem.values_N), problem.num_outputs)
+    predicted = np.full(shape, np.nan)
+    for fold, features in zip(folds, coordinates, strict=True):  # a fold at a time: all of them can be gigabytes
+        if fits_at_once:
+            of_labels = _ridge_predictions(features, problem, fold, np.stack(labels, axis=1), inner)
+        else:
+            one = delayed(_prediction)
+            tasks = (one(features, problem.with_values(values_N), fold, inner, estimator) for values_N in labels)
+            with parallel_config(backend="loky", **worker_settings()):
+                of_labels = Parallel(n_jobs=jobs)(tasks)
+        for index, predicted_LK in enumerate(of_labels):
+            predicted[index, fold.repeat, fold.test_M] = predicted_LK
     scores = [float(statistic(values_N, of_these)) for values_N, of_these in zip(labels, predicted, strict=True)]
     return NullScores(scores[0], np.array(scores[1:], dtype=np.float64), swaps.num_fixed)
 
@@ -170,33 +175,19 @@ def _rows_of_groups(groups_N: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(groups_N[order])) + 1)
 
 
-def _predictions(
-    coordinates: Sequence[Coordinates], problem: Problem, folds: Sequence[Fold], inner: InnerRule, estimator: Estimator
+def _prediction(
+    features: Coordinates, problem: Problem, fold: Fold, inner: InnerRule, estimator: Estimator
 ) -> np.ndarray:
-    """Out-of-fold predictions (R, N, K) of one set of labels."""
-    predicted_RNK = _untested(folds, len(problem.values_N), problem.num_outputs)
-    for fold, features in zip(folds, coordinates, strict=True):
-        fit = fit_predict(estimator, features, problem, fold.train_M, inner=inner(problem, fold.train_M))
-        predicted_RNK[fold.repeat, fold.test_M] = fit.predicted_LK
-    return predicted_RNK
+    """Of the test units of one fold, with one set of labels."""
+    return fit_predict(estimator, features, problem, fold.train_M, inner=inner(problem, fold.train_M)).predicted_LK
 
 
 def _ridge_predictions(
-    coordinates: Sequence[Coordinates], problem: Problem, folds: Sequence[Fold], labels_NT: np.ndarray, inner: InnerRule
+    features: Coordinates, problem: Problem, fold: Fold, labels_NT: np.ndarray, inner: InnerRule
 ) -> list[np.ndarray]:
     """The same for all permutations at once: what is solved for one target is solved for all."""
-    predicted_RNT = _untested(folds, len(labels_NT), labels_NT.shape[1])
-    for fold, features in zip(folds, coordinates, strict=True):
-        scales = [problem.with_values(values_N).scale_of(fold.train_M) for values_N in labels_NT.T]
-        rows_TM = [
-            scale.standardised(values_N[fold.train_M]) for scale, values_N in zip(scales, labels_NT.T, strict=True)
-        ]
-        weights_M = problem.weights_N[fold.train_M]
-        fits = ridge(features, np.stack(rows_TM, axis=1), weights_M, inner=inner(problem, fold.train_M))
-        original = [scale.original(values_L) for scale, values_L in zip(scales, fits.predicted_LT.T, strict=True)]
-        predicted_RNT[fold.repeat, fold.test_M] = np.stack(original, axis=1)
-    return [predicted_RNT[:, :, index, None] for index in range(labels_NT.shape[1])]
-
-
-def _untested(folds: Sequence[Fold], num_units: int, num_columns: int) -> np.ndarray:
-    return np.full((max(fold.repeat for fold in folds) + 1, num_units, num_columns), np.nan)
+    scales = [problem.with_values(values_N).scale_of(fold.train_M) for values_N in labels_NT.T]
+    rows_TM = [scale.standardised(values_N[fold.train_M]) for scale, values_N in zip(scales, labels_NT.T, strict=True)]
+    weights_M = problem.weights_N[fold.train_M]
+    fits = ridge(features, np.stack(rows_TM, axis=1), weights_M, inner=inner(problem, fold.train_M))
+    return [scale.original(values_L)[:, None] for scale, values_L in zip(scales, fits.predicted_LT.T, strict=True)]

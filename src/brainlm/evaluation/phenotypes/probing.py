@@ -21,12 +21,13 @@ from brainlm.evaluation.phenotypes.adjusting import Adjustment
 from brainlm.evaluation.phenotypes.blocks import vector_blocks
 from brainlm.evaluation.phenotypes.evidence import Evidence, RowRule, Rows
 from brainlm.evaluation.phenotypes.folds import FoldRule, group_codes, make_folds
+from brainlm.evaluation.phenotypes.grouping import grouped_folds
 from brainlm.evaluation.phenotypes.judging import judge, score_sites
 from brainlm.evaluation.phenotypes.manifest import check_manifest, write_manifest
-from brainlm.evaluation.phenotypes.methods import NOTHING, BlockMethod, coordinates_of, inner_of
+from brainlm.evaluation.phenotypes.methods import NOTHING, BlockMethod, coordinates_of
 from brainlm.evaluation.phenotypes.permuting import NullScores, blocks_of, null_scores
 from brainlm.evaluation.phenotypes.predictions import Predictions
-from brainlm.evaluation.phenotypes.problem import Problem, Transform
+from brainlm.evaluation.phenotypes.problem import InnerFolds, Problem, Transform
 from brainlm.evaluation.phenotypes.running import Listener, Study, kept_rows, predict_all
 from brainlm.evaluation.phenotypes.score_table import write_table
 from brainlm.evaluation.phenotypes.scores import Scoring, fold_codes
@@ -185,24 +186,29 @@ def _permuted(main: BlockMethod, study: Study, judging: JudgingRule) -> NullScor
     folds = [fold for fold in study.folds if fold.repeat == 0]
     scoring = Scoring.of(study.cohort, folds, group=study.rule.group)
 
-    def inner(problem: Problem, train_M: np.ndarray) -> Any:
-        # Stratified by the labels at hand, not by the true ones.
-        target = dataclasses.replace(study.cohort.target, values_N=problem.values_N)
-        relabelled = dataclasses.replace(study, cohort=dataclasses.replace(study.cohort, target=target))
-        return inner_of(relabelled, train_M, num_folds=PERMUTED_INNER_FOLDS)
-
     return null_scores(
-        [coordinates_of(main.block, study, fold, main.adjustment) for fold in folds],
+        (coordinates_of(main.block, study, fold, main.adjustment) for fold in folds),
         study.problem,
         folds,
         _blocks(study),
         num=judging.permutations,
         seed=judging.seed,
         statistic=scoring.statistic,
-        inner=inner,
+        inner=_inner_of_labels,
         estimator=main.estimator,
         jobs=judging.jobs,
         within_N=study.cohort.subjects_N if _changes_within_people(study.cohort) else None,
+    )
+
+
+def _inner_of_labels(problem: Problem, train_M: np.ndarray) -> InnerFolds:
+    """Stratified by the labels at hand, not by the true ones; nothing of the study goes to another process."""
+    return grouped_folds(
+        problem.values_N[train_M],
+        problem.groups_N[train_M],
+        kind=problem.kind,
+        num_folds=PERMUTED_INNER_FOLDS,
+        seed=problem.seed,
     )
 
 
