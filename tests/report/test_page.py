@@ -38,7 +38,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def text_of(source: str) -> str:
     """What a reader sees."""
-    body = re.sub(r"<style>.*?</style>", "", source, flags=re.DOTALL)
+    body = re.sub(r"<(style|script)>.*?</\1>", "", source, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
 
@@ -53,7 +53,12 @@ def test_a_full_run_gives_every_section_without_a_missing_part(full_page: str) -
 
 def test_the_page_loads_nothing_from_elsewhere(full_page: str) -> None:
     assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//""", full_page)
-    assert not re.findall(r"@import|url\(|<script|<link|<iframe", full_page)
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", full_page, flags=re.DOTALL)
+    assert not [
+        code for attributes, code in scripts if "src" in attributes or re.search(r"fetch\(|\bimport[ (]|XMLHttp", code)
+    ]
+    body = re.sub(r"<script[^>]*>.*?</script>", "", full_page, flags=re.DOTALL)
+    assert not re.findall(r"@import|url\(|<script|<link|<iframe", body)
     svgs = [base64.b64decode(code).decode() for code in re.findall(r"svg\+xml;base64,([^\"]+)", full_page)]
     assert len(svgs) > 15
     assert not [svg for svg in svgs if re.search(r'href="(?!#|data:)', svg) or "<script" in svg or "url(http" in svg]
@@ -67,6 +72,37 @@ def test_every_image_has_a_text_for_who_cannot_see_it(full_page: str) -> None:
     images = re.findall(r"<img [^>]*>", full_page)
     assert images
     assert all(re.search(r'alt="[^"]{15,}"', image) for image in images)
+
+
+def test_every_figure_can_be_saved_under_a_name_that_says_what_it_is(full_page: str) -> None:
+    figures = re.findall(r'<figure data-file="([^"]+)">(.*?)</figure>', full_page, flags=re.DOTALL)
+    assert len(figures) == full_page.count("<figure") == full_page.count("<figcaption")
+    names = [name for name, _ in figures]
+    assert len(set(names)) == len(names)
+    assert all(
+        re.fullmatch(rf"demo-figure-{number:02d}-[a-z0-9-]+", name) for number, name in enumerate(names, start=1)
+    )
+    for _, content in figures:
+        assert re.findall(r'<button type="button" data-kind="(\w+)"', content) == ["svg", "png"]
+        assert len(re.findall(r'<button[^>]*aria-label="Save figure \d+ as (?:SVG|PNG)"', content)) == 2
+
+
+def test_the_contents_stay_in_reach_and_lead_to_every_section(full_page: str) -> None:
+    anchors = re.findall(r'<section id="(\w+)"', full_page)
+    menu = re.search(r'<nav class="top"[^>]*>(.*?)</nav>', full_page, flags=re.DOTALL)
+    assert menu
+    assert re.findall(r'<a href="#(\w+)"', menu.group(1)) == anchors
+    assert re.search(r"\.top \{[^}]*position: sticky", full_page)
+
+
+def test_a_table_wider_than_the_page_says_so_and_keeps_its_first_column(full_page: str) -> None:
+    tables = re.findall(
+        r'<div class="scroll" tabindex="0" role="region".*?</div>\s*(<p class="hint">)?', full_page, re.DOTALL
+    )
+    assert tables
+    assert all(tables)
+    assert re.search(r"td:first-child \{[^}]*position: sticky; left: 0", full_page)
+    assert re.search(r"\.scroll\.right \{[^}]*box-shadow", full_page)
 
 
 @pytest.mark.usefixtures("undrawn")

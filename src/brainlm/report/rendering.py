@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _code
+    environment.filters["file_name"] = _file_name
     return environment.get_template(template).render(**values)
 
 
@@ -40,3 +42,8 @@ def _code(text: str) -> Markup:
     """Escaped text with its `backticks` as code."""
     pieces = str(escape(text)).split("`")
     return Markup("".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces)))
+
+
+def _file_name(text: str) -> str:
+    """Words as a file's name that every system takes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
