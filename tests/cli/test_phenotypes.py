@@ -96,6 +96,25 @@ def test_several_targets_have_their_p_adjusted_and_the_site_is_judged(probed):
     assert results_of(probed[0], "dx.5-fold")["target"]["positive"] == "patient"
 
 
+def test_predictions_are_a_table_of_every_person_and_method(probed, people):
+    run, _ = probed
+    folder = run / "phenotypes" / "dx.5-fold"
+    table = pd.read_csv(folder / "predictions.csv", dtype={"fold": str})
+    results = json.loads((folder / "results.json").read_text())
+    assert list(table.columns) == [
+        *("subject", "site", "target", "method", "repeat", "fold", "observed", "predicted", "probability_patient")
+    ]
+    assert set(table["method"]) == {method["name"] for method in results["methods"]}
+    assert (table.groupby("method")["subject"].nunique() == NUM_PEOPLE).all()
+    assert len(table) == NUM_PEOPLE * len(results["methods"])
+    truth = dict(zip(people.metadata["subject"].astype(str), people.metadata["dx"], strict=True))
+    assert (table["observed"] == table["subject"].map(truth)).all()
+    main = table[table["method"] == results["main"]]
+    assert ((main["probability_patient"] > 0.5) == (main["predicted"] == "patient")).all()
+    connectome = table[table["method"] == "Connectivity (correlation), logistic"]
+    assert (connectome["predicted"] == connectome["observed"]).mean() > 0.7
+
+
 def test_the_conclusion_is_said_and_the_table_written(probed):
     run, spoken = probed
     results = results_of(run, "dx.5-fold")

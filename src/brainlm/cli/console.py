@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -13,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -31,6 +33,10 @@ from brainlm.processes import is_first_process
 LINE_EVERY_S = 60.0  # where there is no terminal to draw a bar on, such as in the log of a cluster's job
 MEASURE_S = 5.0  # of work, before its time is estimated
 MOST_REASONS = 20  # for which inputs were left out, on screen; all are in the store's manifest
+
+UNLIMITED = 100_000  # columns of a file
+PADDING = 2  # columns between two of a table
+NARROWEST_NAME = 20
 
 # Without emoji: `schaefer:100:7` is no picture of a hundred.
 console = Console(highlight=False, emoji=False)
@@ -54,6 +60,50 @@ def next_command(*commands: str) -> None:
         )
 
 
+def print_table(table: Table) -> None:
+    """A table with all of its columns: in parts below each other where a terminal is too narrow, whole in a file."""
+    width = Measurement.get(console, console.options.update(max_width=UNLIMITED), table).maximum
+    if console.is_terminal or "COLUMNS" in os.environ:
+        for part in _parts(table) if width > console.width else [table]:
+            console.print(part)
+    else:
+        usual, console.width = console.width, max(width, console.width)
+        console.print(table)
+        console.width = usual
+
+
+def _parts(table: Table) -> list[Table]:
+    """The first column with as many of the others as fit, until all are there; no number is broken."""
+    options = console.options.update(max_width=UNLIMITED)
+    first, *others = table.columns
+    widths = [
+        max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column._cells))
+        for column in (first, *others)
+    ]
+    room = console.width - PADDING - min(widths[0], max(NARROWEST_NAME, console.width - PADDING - max(widths[1:])))
+    groups: list[list[int]] = []
+    left = 0
+    for number, width in enumerate(widths[1:], start=1):
+        if width + PADDING > left:
+            groups.append([])
+            left = room
+        groups[-1].append(number)
+        left -= width + PADDING
+    parts: list[Table] = []
+    for group in groups:
+        part = Table(
+            title=None if parts else table.title, title_justify="left", title_style=table.title_style, box=None
+        )
+        part.header_style = table.header_style
+        for number in (0, *group):
+            column = table.columns[number]
+            part.add_column(column.header, justify=column.justify, no_wrap=number > 0, overflow="fold")
+        for number, row in enumerate(table.rows):
+            part.add_row(*(table.columns[place]._cells[number] for place in (0, *group)), style=row.style)
+        parts.append(part)
+    return parts
+
+
 def show_table(title: str, frame: pd.DataFrame, *, note: str = "") -> None:
     """A data frame as a table, numbers to the right; ``note`` goes below."""
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="dim", box=None)
@@ -62,7 +112,7 @@ def show_table(title: str, frame: pd.DataFrame, *, note: str = "") -> None:
         table.add_column(escape(str(column)), justify="left" if text else "right", overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(_cell(value)) for value in row))
-    console.print(table)
+    print_table(table)
     if note:
         console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
     console.print()

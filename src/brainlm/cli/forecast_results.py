@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import console, interval_text, number_text, say
+from brainlm.cli.console import console, interval_text, number_text, print_table, say
 
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 40)
 
@@ -21,7 +21,7 @@ def show(results: Mapping[str, Any]) -> None:
             f"{cohort['num_subjects']} people"
         )
         for table in (_overall_table(cohort), _lead_table(cohort), _step_table(cohort)):
-            console.print(table)
+            print_table(table)
             console.print()
     for band in results["bands"]:
         colour = "yellow" if band["is_limited"] else "dim"

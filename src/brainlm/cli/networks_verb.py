@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import Parts, console, interval_text, next_command, number_text, progress_bar, say, step
+from brainlm.cli.console import (
+    Parts,
+    console,
+    interval_text,
+    next_command,
+    number_text,
+    print_table,
+    progress_bar,
+    say,
+    step,
+)
 from brainlm.cli.next_steps import report_on
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
@@ -189,7 +199,7 @@ def _show(results: Mapping[str, Any]) -> None:
             *(_others(method) if others else ()),
             style=COLOURS.get(method["group"], ""),
         )
-    console.print(table)
+    print_table(table)
     for note in results["notes"]:
         console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import Parts, console, interval_text, number_text, say
+from brainlm.cli.console import Parts, console, interval_text, number_text, print_table, say
 
 if TYPE_CHECKING:
     from brainlm.evaluation.phenotypes.probing import Verdict
@@ -60,7 +60,7 @@ def _show(results: Mapping[str, Any]) -> None:
             interval_text(method["minus_best_baseline"], sign=True),
             style=style,
         )
-    console.print(table)
+    print_table(table)
     for note in dict.fromkeys(method["note"] for method in results["methods"] if method["seen"]):
         console.print(f"[red]† {escape(note)}[/red]")
     site = results["site_prediction"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from brainlm.atomic import check_writable
-from brainlm.cli.console import console, next_command, progress_bar, say, step
+from brainlm.cli.console import next_command, print_table, progress_bar, say, step
 from brainlm.cli.main import DONE, SOME_FAILED
 from brainlm.cli.next_steps import command_line
 from brainlm.errors import CheckpointError, ConfigError
@@ -97,7 +97,7 @@ def _compare(out: Path, expected: Mapping[str, Tensor], mask_ratio: float) -> bo
     for one in found:
         colour = "green" if one.is_same else "red"
         table.add_row(one.quantity, f"[{colour}]{one.largest:.2e}[/{colour}]", f"{one.typical:.3g}")
-    console.print(table)
+    print_table(table)
     too_far = [one.quantity for one in found if not one.is_same]
     say(f"more than {TOLERANCE:g} apart: {', '.join(too_far)}" if too_far else f"all within {TOLERANCE:g}")
     return not too_far

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from brainlm.cli.console import Parts, console, next_command, progress_bar, say, show_failures, step
+from brainlm.cli.console import Parts, console, next_command, print_table, progress_bar, say, show_failures, step
 from brainlm.cli.next_steps import embedding_of, report_on
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
@@ -154,7 +154,7 @@ def _show_results(results: Mapping[str, Any]) -> None:
     say(f"{facts['num_windows']} windows of {facts['num_recordings']} recordings, {facts['num_subjects']} subjects")
     entries = results["conditions"]
     for kind in dict.fromkeys(entry["mask"] for entry in entries):
-        console.print(_methods_table([entry for entry in entries if entry["mask"] == kind]))
+        print_table(_methods_table([entry for entry in entries if entry["mask"] == kind]))
         console.print()
     lead = Table(title="R2 of the model minus the best baseline [95 % interval]", title_justify="left", box=None)
     for name in ("hidden", "best baseline"):
@@ -166,7 +166,7 @@ def _show_results(results: Mapping[str, Any]) -> None:
         best, model = by_name.get(entry["best_baseline"]), next((m for m in entry["methods"] if m["is_model"]), None)
         name = escape(entry["best_baseline"] or "-")
         lead.add_row(escape(entry["label"]), name, _score(best), _score(model), _lead(entry["difference"]))
-    console.print(lead)
+    print_table(lead)
 
 
 def _methods_table(entries: Sequence[Mapping[str, Any]]) -> Table:

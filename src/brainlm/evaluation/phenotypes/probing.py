@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from brainlm.atomic import write_text
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.evaluation.phenotypes.adjusting import Adjustment
@@ -29,13 +30,14 @@ from brainlm.evaluation.phenotypes.permuting import NullScores, blocks_of, null_
 from brainlm.evaluation.phenotypes.predictions import Predictions
 from brainlm.evaluation.phenotypes.problem import InnerFolds, Problem, Transform
 from brainlm.evaluation.phenotypes.running import Listener, Study, kept_rows, predict_all
-from brainlm.evaluation.phenotypes.score_table import write_table
+from brainlm.evaluation.phenotypes.score_table import prediction_table, write_table
 from brainlm.evaluation.phenotypes.scores import Scoring, fold_codes
 from brainlm.evaluation.phenotypes.targets import Cohort, Kind, read_cohort
-from brainlm.files import read_cache, write_arrays, write_json
+from brainlm.files import csv_text, read_cache, write_arrays, write_json
 from brainlm.inference.features import Pooling
 
 STUDIES, FOLDS_FILE, RESULTS_FILE, TABLE_FILE = "phenotypes", "folds.json", "results.json", "table.csv"
+PREDICTIONS_FILE = "predictions.csv"
 NULL_FILE = "permutations.npz"
 SITE_FOLDS = 5
 PERMUTED_INNER_FOLDS = 3  # in which the strength is chosen for each permutation, and for the observed score beside them
@@ -140,11 +142,12 @@ def _judged(
     judging: JudgingRule,
     facts: Mapping[str, Any],
 ) -> Verdict:
+    methods = [*predictions, *kept_rows(folder, study, but=predictions)]
     results = judge(
         study.cohort,
         study.rule,
         study.folds,
-        [*predictions, *kept_rows(folder, study, but=predictions)],
+        methods,
         main=rows.main.name,
         fusion_over=rows.fusion_over,
         untrained=rows.untrained,
@@ -158,6 +161,8 @@ def _judged(
     )
     verdict = Verdict(folder, results)
     write_verdict(verdict)
+    table = prediction_table(study.cohort, study.folds, methods)
+    write_text(folder / PREDICTIONS_FILE, csv_text(table))
     return verdict
 
 
