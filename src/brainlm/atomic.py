@@ -17,7 +17,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ from brainlm.errors import BrainLMError, ConfigError, DataError
 
 LOCK_FILE = ".lock"  # in a folder that is being written: by which process
 NEW = re.compile(r"\..*\.[0-9a-f]{16}\.new")  # names of private folders of files in the making
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk says
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems say that cannot lock
 BEAT_S = 10.0  # between two signs of life of a writer, for other machines
 WATCH_S = 60.0  # without a sign of life: a writer on another machine is taken for dead
@@ -36,11 +37,17 @@ _swept: set[Path] = set()  # folders in which this process has removed what dead
 
 
 @contextmanager
-def disk_errors(path: Path, *, kind: type[BrainLMError] = DataError) -> Iterator[None]:
-    """Turn what the operating system refuses into an error of ours that says what to do."""
+def disk_errors(
+    path: Path, *, kind: type[BrainLMError] = DataError, codes: Container[int | None] | None = None
+) -> Iterator[None]:
+    """Turn what the operating system refuses into an error of ours that says what to do; of these ``codes`` only,
+    where more than writing goes on inside.
+    """
     try:
         yield
     except OSError as error:
+        if codes is not None and error.errno not in codes:
+            raise
         remedies = {
             errno.ENOSPC: "free space on this disk, or write to another one",
             errno.EDQUOT: "free space within your quota, or write to another disk",
@@ -53,7 +60,7 @@ def disk_errors(path: Path, *, kind: type[BrainLMError] = DataError) -> Iterator
         }
         code = error.errno or 0
         raise kind(
-            f"cannot write {path}" + (": the disk is full" if code in (errno.ENOSPC, errno.EDQUOT) else ""),
+            f"cannot write {path}" + (": the disk is full" if code in FULL else ""),
             found=os.strerror(code) if code in remedies else str(error),
             remedy=remedies.get(code, "mend what the system reports, then run the same command again"),
         ) from error
@@ -81,7 +88,12 @@ def replacing_at(path: Path, *, kind: type[BrainLMError] = DataError) -> Iterato
             beside = private / path.name
             beside.touch()
             mode = _mode_of(path) or _mode_of(beside)
-            yield beside
+            try:
+                yield beside
+            except Exception as error:
+                if getattr(error, "errno", None) is None:  # some libraries do not pass on what the system said
+                    _raise_if_full(private)
+                raise
             if _mode_of(beside) != mode:
                 beside.chmod(mode)
             sync(beside)
@@ -113,9 +125,9 @@ def check_writable(path: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, kind: type[BrainLMError] = DataError) -> None:
     """Replace ``path`` by ``text`` in one step, on disk when this returns."""
-    with replacing(path) as file:
+    with replacing(path, kind=kind) as file:
         file.write(text.encode())
 
 
@@ -141,6 +153,12 @@ def content_of(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if not NEW.fullmatch(path.name) and not (path.name.startswith(".") and path.name.endswith(LOCK_FILE))
     )
+
+
+def _raise_if_full(folder: Path) -> None:
+    """Raise the system's own error if nothing more can be written into ``folder``."""
+    with (folder / "probe").open("wb") as file:
+        file.write(bytes(2**20))
 
 
 def _mode_of(path: Path) -> int:

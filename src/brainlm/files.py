@@ -185,9 +185,7 @@ def write_json(path: Path, content: Mapping[str, Any], *, kind: type[BrainLMErro
     Raises:
         kind: the disk is full or the place cannot be written.
     """
-    with disk_errors(path, kind=kind):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(sealed(content), indent=1) + "\n")
+    write_text(path, json.dumps(sealed(content), indent=1) + "\n", kind=kind)
 
 
 def read_csv(

@@ -18,19 +18,23 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from brainlm.atomic import disk_errors, replacing
+from brainlm.atomic import replacing_at, sync
 from brainlm.data.windows import mix_seed
 from brainlm.errors import CheckpointError
 from brainlm.training.batches import RANDOM_STREAM
 from brainlm.training.schedule import Stretches
 
 LAST_STATE = Path("checkpoints") / "last.ckpt"
+PREVIOUS_STATE = LAST_STATE.with_name("previous.ckpt")  # what is gone on from where the last one is damaged
 
 logger = logging.getLogger(__name__)
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Lightning's file format, written beside, flushed to disk and renamed: a killed run never leaves half a file."""
+    """Lightning's file format, written beside, flushed to disk and renamed: a killed run never leaves half a file.
+
+    The state before the last one is kept.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``.
@@ -40,10 +44,12 @@ class WholeFileIO(TorchCheckpointIO):
         """
         assert storage_options is None
         path = Path(path)
-        with disk_errors(path, kind=CheckpointError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
+        with replacing_at(path, kind=CheckpointError) as beside:
+            with beside.open("wb") as file:
                 torch.save(checkpoint, file)
+            sync(beside)
+            if path.is_file():
+                path.replace(path.with_name(PREVIOUS_STATE.name))
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,13 @@ class SaveRun(Callback):
     Args:
         run: the run folder.
         write_model: writes the current model into a folder.
+        on_saved: called in the first process when everything is on disk.
     """
 
-    def __init__(self, run: Path, write_model: Callable[[Path, Standing], None]) -> None:
+    def __init__(self, run: Path, write_model: Callable[[Path, Standing], None], on_saved: Callable[[], None]) -> None:
         self.run = run
         self.write_model = write_model
+        self.on_saved = on_saved
         self.best_loss = float("inf")
         self.seconds = 0.0
         self._since = time.monotonic()
@@ -93,6 +101,8 @@ class SaveRun(Callback):
         for log in trainer.loggers:
             log.save()
         trainer.save_checkpoint(self.run / LAST_STATE, weights_only=False)
+        if trainer.is_global_zero:
+            self.on_saved()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to know."""

@@ -28,7 +28,7 @@ def provenance(
     preset: str,
     figures: Mapping[str, float],
     step: int,
-    num_windows: int,
+    windows_per_step: int,
     seconds: float,
     too_short: Sequence[Failure],
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def provenance(
         preset: that the network started from.
         figures: of the last validation.
         step: optimiser steps done.
-        num_windows: seen in training.
+        windows_per_step: seen in training, on all devices together.
         seconds: of training, interruptions left out.
         too_short: training recordings without a window.
     """
@@ -53,7 +53,8 @@ def provenance(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "num_parameters": network.num_parameters,
         "step": step,
-        "num_windows": num_windows,
+        "num_windows": step * windows_per_step,
+        "windows_per_step": windows_per_step,
         "wall_time_s": round(seconds, 1),
         "metrics": dict(figures),
         "data": describe_data(store, too_short),

@@ -7,13 +7,13 @@ The run folder is a checkpoint folder (the best model so far) with ``config.yaml
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import filecmp
 import logging
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +21,21 @@ import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from brainlm.atomic import disk_errors
+from brainlm.atomic import FULL, copy, disk_errors
 from brainlm.baselines.gaussian import GaussianSpace
 from brainlm.baselines.moments import moments_of
 from brainlm.data.scaling import Scaler, scaled_recording
 from brainlm.data.store import Store
 from brainlm.data.windows import Windows
-from brainlm.errors import ConfigError, DataError
-from brainlm.files import read_yaml
-from brainlm.inference.folder import (
-    PROVENANCE_FILE,
-    SCALER_FILE,
-    Checkpoint,
-    read_provenance,
-    read_scaler,
-    write_checkpoint,
-)
+from brainlm.errors import CheckpointError, ConfigError
+from brainlm.inference.folder import SCALER_FILE, Checkpoint, read_scaler, write_checkpoint
 from brainlm.model.autoencoder import LinearMoments, MaskedAutoencoder
-from brainlm.model.checkpoint import write_whole
+from brainlm.model.checkpoint import CONFIG_FILE, write_whole
 from brainlm.model.config import ModelConfig
 from brainlm.model.masks import parse_masks
 from brainlm.model.space_time import temporal_covariance
@@ -53,9 +46,9 @@ from brainlm.training.config import DeviceConfig, TrainingConfig
 from brainlm.training.pretrain import Pretraining
 from brainlm.training.provenance import provenance
 from brainlm.training.ranks import all_or_none, take_over
+from brainlm.training.run_folder import SETTINGS_FILE, check_goes_on, forget_replaced, held, set_aside
 from brainlm.training.schedule import Stretches
 
-SETTINGS_FILE = "config.yaml"
 # Of the Gaussian heads; of those the baselines try, the ones that the validation split of ABIDE chose.
 COVARIANCE_SHRINKAGE = 0.001
 TEMPORAL_NOISE_SHARE = 0.01
@@ -122,62 +115,116 @@ def pretrain(
         settings: what to keep in ``config.yaml``; the model and training settings when None.
         preset: for the record.
         command: for the record.
-        overwrite: remove what is in ``run`` and start anew.
+        overwrite: start anew; the run that is there is removed when the new one has its first state.
         on_start: called with the plan, and whether the run goes on, before the first step.
         on_progress: called after every step with the figures so far.
 
     Raises:
         ConfigError: the folder holds a run with other settings (the differences are listed) or something else.
-        DataError: no training recording is long enough, or the folder's run used other data.
+        DataError: no training recording is long enough, the folder's run used other data, or another process trains
+            there.
+        CheckpointError: the state to go on from is damaged, or the disk is full.
     """
     device = device or DeviceConfig()
     _check_masks(model, training)
     identity = {"model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
+    first = is_first_process()
     # The other processes of a run on several devices find the folder as the first one has prepared it.
-    resumed = is_first_process() and _claim(run, identity, store, overwrite=overwrite)
-    trainer = _trainer(run, training, device)
-    plan = _plan(store, run, model, training, trainer.world_size)
-    network = _network(store, plan, model, training.seed)
-    if trainer.is_global_zero and not resumed:
-        write_whole(run / SETTINGS_FILE, yaml.safe_dump(dict(settings or identity), sort_keys=False).encode())
+    with held(run) if first else nullcontext():
+        trainer = _trainer(training, device)
 
-    def write_model(folder: Path, standing: Standing) -> None:
-        step = trainer.global_step
-        record = provenance(
-            store,
-            network,
-            training,
-            command=command,
-            preset=preset,
-            figures=standing.figures,
-            step=step,
-            num_windows=step * plan.schedule.windows_per_step,
-            seconds=standing.seconds,
-            too_short=plan.windows.excluded,
+        def prepare() -> _Prepared:
+            # Everything that can be refused comes before anything is written.
+            goes_on = not overwrite and check_goes_on(run, identity, store, num_devices=trainer.world_size)
+            prepared = _prepared(store, run, model, training, trainer, goes_on=goes_on)
+            if not prepared.goes_on:
+                if (run / SETTINGS_FILE).exists():
+                    set_aside(run)
+                write_whole(run / SETTINGS_FILE, yaml.safe_dump(dict(settings or identity), sort_keys=False).encode())
+            if not (run / CONFIG_FILE).is_file():
+                write_model(prepared, run, Standing({}, 0.0))
+            image = store.atlas_image
+            if image is not None and not _is_copy(image, run / image.name):
+                copy(image, run / image.name)
+            return prepared
+
+        def write_model(prepared: _Prepared, folder: Path, standing: Standing) -> None:
+            record = provenance(
+                store,
+                prepared.network,
+                training,
+                command=command,
+                preset=preset,
+                figures=standing.figures,
+                step=trainer.global_step,
+                windows_per_step=prepared.plan.schedule.windows_per_step,
+                seconds=standing.seconds,
+                too_short=prepared.plan.windows.excluded,
+            )
+            write_checkpoint(folder, Checkpoint(prepared.network, prepared.plan.scaler, store.parcels, record))
+
+        prepared = _first_alone(trainer, prepare) or _prepared(store, run, model, training, trainer, goes_on=True)
+        plan, network = prepared.plan, prepared.network
+        module = Pretraining(
+            network, plan.scaler, training, windows_per_step=plan.schedule.windows_per_step, stretches=plan.stretches
         )
-        write_checkpoint(folder, Checkpoint(network, plan.scaler, store.parcels, record))
-
-    if trainer.is_global_zero and not (run / PROVENANCE_FILE).is_file():
-        write_model(run, Standing({}, 0.0))
-        if store.atlas_image is not None:
-            shutil.copyfile(store.atlas_image, run / store.atlas_image.name)
-    module = Pretraining(
-        network, plan.scaler, training, windows_per_step=plan.schedule.windows_per_step, stretches=plan.stretches
-    )
-    trainer.fit_loop.max_epochs = len(plan.stretches)
-    trainer.check_val_every_n_epoch = training.validate_every * plan.stretches.per_epoch
-    # The plan needs the trainer's world size, so the callbacks come after it.
-    trainer.callbacks.extend(  # type: ignore[attr-defined]
-        _callbacks(plan, training, SaveRun(run, write_model), on_progress)
-    )
-    if on_start is not None and trainer.is_global_zero:
-        on_start(plan, resumed)
-    data = _Data(plan, training, with_own=bool(model.own_covariance_points))
-    state = run / LAST_STATE
-    with quiet(), all_or_none():
-        trainer.fit(module, datamodule=data, ckpt_path=str(state) if state.is_file() else None, weights_only=True)
+        trainer.fit_loop.max_epochs = len(plan.stretches)
+        trainer.check_val_every_n_epoch = training.validate_every * plan.stretches.per_epoch
+        # Callbacks need the plan, which needs the trainer's world size; and a refused run begins no log.
+        save = SaveRun(run, partial(write_model, prepared), on_saved=lambda: forget_replaced(run))
+        trainer.callbacks.extend(_callbacks(plan, training, save, on_progress))  # type: ignore[attr-defined]
+        trainer.loggers = _loggers(run)
+        if on_start is not None and first:
+            on_start(plan, prepared.goes_on)
+        data = _Data(plan, training, with_own=bool(model.own_covariance_points))
+        state = run / LAST_STATE
+        with quiet(), disk_errors(run, kind=CheckpointError, codes=FULL), all_or_none():
+            trainer.fit(module, datamodule=data, ckpt_path=str(state) if state.is_file() else None, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return RunSummary(run, resumed, network.num_parameters, plan.num_windows, figures)
+    return RunSummary(run, prepared.goes_on, network.num_parameters, plan.num_windows, figures)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What a run needs, all of it checked; ``goes_on`` where the folder holds a part of it already."""
+
+    plan: RunPlan
+    network: MaskedAutoencoder
+    goes_on: bool
+
+
+def _prepared(
+    store: Store, run: Path, model: ModelConfig, training: TrainingConfig, trainer: Trainer, *, goes_on: bool
+) -> _Prepared:
+    fitted = read_scaler(run) if goes_on and (run / SCALER_FILE).is_file() else None
+    plan = _plan(store, fitted, model, training, trainer.world_size)
+    return _Prepared(plan, _network(store, plan, model, training.seed), goes_on)
+
+
+def _first_alone(trainer: Trainer, prepare: Callable[[], _Prepared]) -> _Prepared | None:
+    """What ``prepare`` returns, in the first process; None in the others, which wait for it and fail with it.
+
+    Processes that Lightning starts itself begin when everything is prepared.
+    """
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    together = trainer.world_size > 1 and not isinstance(environment, LightningEnvironment)
+    if together:
+        trainer.strategy.setup_environment()
+    prepared, failure = None, None
+    if is_first_process():
+        try:
+            prepared = prepare()
+        except Exception as error:  # raised again below, in every process
+            failure = error
+    if together:
+        failure = trainer.strategy.broadcast(failure)
+    if failure is not None:
+        raise failure
+    return prepared
+
+
+def _is_copy(source: Path, path: Path) -> bool:
+    return path.is_file() and filecmp.cmp(source, path, shallow=False)
 
 
 def _check_masks(model: ModelConfig, training: TrainingConfig) -> None:
@@ -217,62 +264,9 @@ def quiet() -> Iterator[None]:
                 talker.setLevel(level)
 
 
-def _claim(run: Path, identity: Mapping[str, Any], store: Store, *, overwrite: bool) -> bool:
-    """Whether ``run`` holds a run to go on with.
-
-    Raises:
-        ConfigError: it holds another run, or something that is no run.
-    """
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
-        with disk_errors(run, kind=ConfigError):
-            run.mkdir(parents=True, exist_ok=True)
-        return False
-    known = (run / SETTINGS_FILE).is_file()
-    if overwrite and known:
-        shutil.rmtree(run)
-        run.mkdir()
-        return False
-    if not known:
-        raise ConfigError(
-            f"{run} exists and is not a run folder",
-            expected="a new folder, or one with a run to go on with",
-            found="a file" if run.is_file() else f"a folder without {SETTINGS_FILE}",
-            remedy="choose another --out",
-        )
-    remedy = "restore it as it was written, choose another --out, or give --overwrite to start anew"
-    what = {"what": "the settings of the run", "remedy": remedy}
-    before = read_yaml(run / SETTINGS_FILE, **what, kind=ConfigError, needs=dict.fromkeys(identity, dict))
-    before = {part: before.get(part) for part in identity}
-    if before != identity:
-        raise ConfigError(
-            f"{run} holds a run with other settings",
-            expected="the same settings, to go on with it",
-            found="\n" + _difference(before, identity),
-            remedy="give the same settings, another --out, or --overwrite to start anew",
-        )
-    _check_same_data(run, store)
-    return True
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    old, new = (yaml.safe_dump(dict(part), sort_keys=False).splitlines() for part in (before, now))
-    return "\n".join(difflib.unified_diff(old, new, "the run in the folder", "this command", lineterm="", n=0))
-
-
-def _check_same_data(run: Path, store: Store) -> None:
-    if not (run / PROVENANCE_FILE).is_file():
-        return  # killed before its first file; nothing to disagree with
-    before = read_provenance(run, needs={"data.fingerprint": str})["data"]["fingerprint"]
-    if before != store.fingerprint:
-        raise DataError(
-            f"{run} was trained on other data",
-            expected=f"the store with fingerprint {before[:12]}",
-            found=f"{store.path} with fingerprint {store.fingerprint[:12]}",
-            remedy="give the same store, another --out, or --overwrite to start anew",
-        )
-
-
-def _plan(store: Store, run: Path, model: ModelConfig, training: TrainingConfig, world_size: int) -> RunPlan:
+def _plan(
+    store: Store, fitted: Scaler | None, model: ModelConfig, training: TrainingConfig, world_size: int
+) -> RunPlan:
     train = store.select(split="train")
     windows = Windows(train, model.num_timepoints, pad_short=training.pad_short)
     schedule = Schedule(
@@ -282,7 +276,7 @@ def _plan(store: Store, run: Path, model: ModelConfig, training: TrainingConfig,
         seed=training.seed,
     )
     stretches = Stretches(training.epochs, schedule.steps_per_epoch, training.save_every_steps)
-    scaler = read_scaler(run) if (run / SCALER_FILE).is_file() else Scaler.fit(train, training.scaler)
+    scaler = fitted or Scaler.fit(train, training.scaler)
     validation = None
     if (store.metadata["split"] == "validation").any():
         validation = Windows(store.select(split="validation"), model.num_timepoints, pad_short=training.pad_short)
@@ -364,7 +358,7 @@ class _Data(LightningDataModule):
         return DataLoader(batches, batch_size=None, num_workers=0, pin_memory=torch.cuda.is_available())
 
 
-def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Trainer:
+def _trainer(training: TrainingConfig, device: DeviceConfig) -> Trainer:
     """Lightning's trainer for this run.
 
     Raises:
@@ -372,7 +366,7 @@ def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Train
     """
     try:
         with quiet():
-            trainer = _make_trainer(run, training, device)
+            trainer = _make_trainer(training, device)
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(
             "there is no such device to train on",
@@ -384,14 +378,8 @@ def _trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Train
     return trainer
 
 
-def _make_trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> Trainer:
+def _make_trainer(training: TrainingConfig, device: DeviceConfig) -> Trainer:
     torch.set_float32_matmul_precision("high")
-    # A resumed run logs into a new folder beside the old one, so that nothing logged is lost.
-    attempt = len(list((run / "logs").glob("attempt_*")))
-    loggers = [
-        CSVLogger(run, name="logs", version=f"attempt_{attempt}", flush_logs_every_n_steps=1000),
-        TensorBoardLogger(run, name="logs", version=f"attempt_{attempt}", default_hp_metric=False),
-    ]
     return Trainer(
         accelerator=device.accelerator,
         devices=device.devices,
@@ -408,9 +396,18 @@ def _make_trainer(run: Path, training: TrainingConfig, device: DeviceConfig) -> 
         enable_model_summary=False,
         enable_checkpointing=False,
         log_every_n_steps=1,
-        logger=loggers,
+        logger=False,
         plugins=[WholeFileIO()],
     )
+
+
+def _loggers(run: Path) -> list[Logger]:
+    # A resumed run logs into a new folder beside the old one, so that nothing logged is lost.
+    attempt = len(list((run / "logs").glob("attempt_*")))
+    return [
+        CSVLogger(run, name="logs", version=f"attempt_{attempt}", flush_logs_every_n_steps=1000),
+        TensorBoardLogger(run, name="logs", version=f"attempt_{attempt}", default_hp_metric=False),
+    ]
 
 
 def _callbacks(plan: RunPlan, training: TrainingConfig, save: SaveRun, on_progress: Listener | None) -> list[Callback]:
