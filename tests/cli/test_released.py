@@ -509,3 +509,20 @@ def test_the_help_says_what_the_weights_are_and_where_results_go(speak):
     embed = " ".join(speak("embed", "--help").out.split())
     for words in ("published folder", "vandijklab/brainlm/old_13M", "study.old_13M for study.store", "repetition time"):
         assert words in embed
+
+
+def test_embeddings_of_another_store_than_the_runs_own_stand_beside_that_store(tmp_path):
+    import json
+
+    from brainlm.data.synthetic import synthetic_store
+
+    own, other = (
+        synthetic_store(tmp_path / f"{name}.store", num_subjects=16, num_parcels=10, num_timepoints=40, seed=seed)
+        for seed, name in enumerate(("own", "other"))
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "provenance.json").write_text(json.dumps({"data": {"fingerprint": own.fingerprint}}))
+    assert results_folder(run, own.path, of=own) == run
+    assert results_folder(run, other.path, of=other) == tmp_path / "other.run"
+    assert results_folder(run, other.path) == run

@@ -146,8 +146,8 @@ def embed(
     Args:
         model: a run folder, a checkpoint folder, a published folder or a Hub id such as vandijklab/brainlm/old_13M.
         store: the recordings.
-        out: folder to write embeddings.parquet and attention.npz to; the run folder by default, and for what is no run
-            folder one beside the store, such as study.old_13M for study.store.
+        out: folder to write embeddings.parquet and attention.npz to; by default the run folder for the store that it
+            was trained on, and otherwise one beside the store, such as study.old_13M for study.store.
         split: which recordings.
         resample: bring recordings to the model's repetition time where theirs is too far from it.
         batch_size: windows at a time; changes no result.
@@ -160,7 +160,7 @@ def embed(
     from brainlm.inference.stores import EMBEDDINGS_FILE, embed_store, write_embeddings
 
     opened = Store.open(store)
-    folder = results_folder(model, store) if out is None else out
+    folder = results_folder(model, store, of=opened) if out is None else out
     check_output(folder / EMBEDDINGS_FILE, overwrite=overwrite, otherwise="--out for another folder")
     chosen = opened if split == "all" else opened.select(split=split)
     loaded = open_model(model, device=device)

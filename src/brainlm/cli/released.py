@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -199,16 +199,20 @@ def check_output(path: Path, *, overwrite: bool, otherwise: str = "") -> None:
     check_writable(path)
 
 
-def results_folder(model: str | Path, store: Path) -> Path:
+def results_folder(model: str | Path, store: Path, *, of: Store | None = None) -> Path:
     """Where results go unless said: a run or checkpoint folder of our own, else a folder beside the store.
 
-    For published weights and Hub ids that is, for ``study.store`` and ``old_13M``, ``study.old_13M``: they stay as they
-    are, and what is fitted to one study stays with that study.
+    Results that a folder has room for once are there of the store that the model was trained on: ``of`` another store,
+    they go beside that. For published weights and Hub ids that is, for ``study.store`` and ``old_13M``,
+    ``study.old_13M``: they stay as they are, and what is fitted to one study stays with that study.
     """
     from brainlm.inference.folder import PROVENANCE_FILE, read_provenance
 
     folder = Path(model)
-    if (folder / PROVENANCE_FILE).is_file() and "released" not in read_provenance(folder):
+    there = (folder / PROVENANCE_FILE).is_file()
+    record: dict[str, Any] = read_provenance(folder) if there else {"released": True}
+    known = [record.get(part, {}).get("fingerprint") for part in ("data", "finetuned")]
+    if "released" not in record and (of is None or of.fingerprint in known):
         return folder
     if store.name in ("", ".."):  # the folder that one is in has its name all the same
         store = store.resolve()

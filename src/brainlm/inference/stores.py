@@ -84,6 +84,7 @@ def embed_store(
     table = store.metadata
     for name in ("cls", "mean"):
         table[name] = list(sums.means(name).float().numpy())
+    table.attrs["store"] = store.path.name  # travels in the file
     return StoreEmbeddings(table, sums.means("attention").nanmean(dim=0).float().numpy())
 
 

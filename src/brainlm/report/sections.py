@@ -148,6 +148,8 @@ def _embedding_caption(run: RunFolder, metadata: pd.DataFrame) -> str:
     if "split" in metadata:
         splits = metadata["split"].value_counts()
         text += f" ({', '.join(f'{count:,} {name}' for name, count in splits.items())})"
+    if "store" in metadata.attrs:
+        text += f", from {metadata.attrs['store']}"
     text += (
         ": principal components of the centred, unscaled vectors, fitted on all of them. Share: between-group over "
         "total sum of squares in all dimensions (for a quantity, R² of a straight line). By chance: the mean under "
