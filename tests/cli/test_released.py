@@ -22,6 +22,7 @@ from brainlm.data.scaling import Scaler
 from brainlm.data.store import Store
 from brainlm.data.store_writer import StoreWriter
 from brainlm.data.synthetic import synthetic_population, synthetic_recordings
+from brainlm.files import CHECKSUM, sealed
 from brainlm.inference import download
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.folder import FILES, read_scaler
@@ -480,9 +481,10 @@ def test_published_weights_are_evaluated_beside_the_baselines(converted, small, 
 @pytest.mark.usefixtures("unfittable")
 def test_what_cannot_be_evaluated_is_refused_before_the_scaling_is_fitted(converted, small, speak):
     record = json.loads((converted / "provenance.json").read_text())
+    del record[CHECKSUM]
     store = Store.open(small / "mini.store")
     record["data"]["training_subjects"] = store.metadata["subject"].tolist()
-    (converted / "provenance.json").write_text(json.dumps(record))
+    (converted / "provenance.json").write_text(json.dumps(sealed(record)))
     seen = speak("evaluate", converted, small / "mini.store")
     assert seen.status == 2
     assert "trained on subjects it would be judged on" in seen.err
