@@ -14,6 +14,7 @@ import pytest
 import torch
 from published_folder import IMAGE, SEQUENCE, weights_of, write_published
 
+from brainlm.atomic import locked
 from brainlm.cli.released import results_folder
 from brainlm.data.atlas import Atlas
 from brainlm.data.parcels import Parcels
@@ -528,3 +529,11 @@ def test_embeddings_of_another_store_than_the_runs_own_stand_beside_that_store(t
     assert results_folder(run, own.path, of=own) == run
     assert results_folder(run, other.path, of=other) == tmp_path / "other.run"
     assert results_folder(run, other.path) == run
+
+
+def test_a_second_embed_into_the_same_folder_is_refused_while_the_first_runs(converted, small, speak):
+    with locked(small / "mini.ours", of="embeddings.parquet"):
+        refused = speak("embed", converted, small / "mini.store")
+    assert refused.status == 2
+    assert "another process is writing" in refused.err
+    assert not (small / "mini.ours").exists()

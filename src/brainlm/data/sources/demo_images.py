@@ -14,7 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from brainlm.atomic import disk_errors
+from brainlm.atomic import replacing, write_text
 from brainlm.data.atlas import Atlas
 from brainlm.data.recording import Recording
 from brainlm.data.store import Store
@@ -50,20 +50,17 @@ def write_demo_images(store: Store, folder: Path, *, num_recordings: int = 2, se
     label_XYZ = np.asarray(labels.dataobj)[::COARSER, ::COARSER, ::COARSER].astype(np.int64)
     affine = labels.affine @ np.diag([COARSER, COARSER, COARSER, 1])
     images = []
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        description = {"Name": "painted demo", "BIDSVersion": "1.8.0", "DatasetType": "derivative"}
-        (folder / "dataset_description.json").write_text(json.dumps(description))
-        for index in range(min(num_recordings, len(chosen))):
-            recording = chosen[index]
-            path = folder / recording.subject / "func" / f"{recording.name}_space-{SPACE}_desc-preproc_bold.nii.gz"
-            images.append(path)
-            if path.exists():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _paint(recording, label_XYZ, affine, atlas, path, np.random.default_rng(seed + index))
-            sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
-            sidecar.write_text(json.dumps({"RepetitionTime": recording.tr, "TaskName": recording.task}))
+    description = {"Name": "painted demo", "BIDSVersion": "1.8.0", "DatasetType": "derivative"}
+    write_text(folder / "dataset_description.json", json.dumps(description))
+    for index in range(min(num_recordings, len(chosen))):
+        recording = chosen[index]
+        path = folder / recording.subject / "func" / f"{recording.name}_space-{SPACE}_desc-preproc_bold.nii.gz"
+        images.append(path)
+        if path.exists():
+            continue
+        sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
+        write_text(sidecar, json.dumps({"RepetitionTime": recording.tr, "TaskName": recording.task}))
+        _paint(recording, label_XYZ, affine, atlas, path, np.random.default_rng(seed + index))
     return images
 
 
@@ -91,6 +88,5 @@ def _paint(
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="mni")
     image.set_qform(affine, code="mni")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
