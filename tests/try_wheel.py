@@ -37,7 +37,7 @@ probe run s.store {PROBE} --seen allow
 finetune run s.store {PROBE} --seen allow --head linear --train head --tuning.supervised.epochs 2
 predict run/phenotypes/sex.3-fold/model t.store --out predicted.tsv
 forecast run s.store --methods linear --num_bootstrap 20
-attention run s.store --contrast sex --levels female,male --permutations 50 --num_bootstrap 20 \
+attention run s.store --contrast sex --levels F,M --permutations 50 --num_bootstrap 20 \
 --deletion_recordings 2 --attribution_recordings 1
 networks run s.store --labels network --methods model,controls --folds 3 --repeats 1 --surrogates 5 \
 --num_bootstrap 20 --subject_bootstrap 2
@@ -49,7 +49,7 @@ REFUSED = f"""\
 parcellate images d.store --atlas atlas/small.nii.gz --dask tcp://127.0.0.1:1
 probe run s.store {PROBE} --seen allow --harmonise site --overwrite
 finetune run s.store {PROBE} --seen allow --train lora --overwrite
-networks run s.store --labels network --methods gcn --overwrite
+networks run s.store --labels network --methods neural --overwrite
 forecast run s.store --methods neural --overwrite"""
 
 
