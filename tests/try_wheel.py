@@ -36,10 +36,10 @@ embed run s.store
 probe run s.store {PROBE} --seen allow
 finetune run s.store {PROBE} --seen allow --head linear --train head --tuning.supervised.epochs 2
 predict run/phenotypes/sex.3-fold/model t.store --out predicted.tsv
-forecast run s.store --methods linear --num_bootstrap 20
+forecast run s.store --epochs 1 --learning_rates 1e-3 --num_bootstrap 20
 attention run s.store --contrast sex --levels F,M --permutations 50 --num_bootstrap 20 \
 --deletion_recordings 2 --attribution_recordings 1
-networks run s.store --labels network --methods model,controls --folds 3 --repeats 1 --surrogates 5 \
+networks run s.store --labels network --folds 3 --repeats 1 --surrogates 0 \
 --num_bootstrap 20 --subject_bootstrap 2
 report run --colour_by sex
 convert published converted --parcels published.tsv
@@ -47,10 +47,8 @@ bench --quick --parts windows,training"""
 # What an extra is for is refused by that extra's name.
 REFUSED = f"""\
 parcellate images d.store --atlas atlas/small.nii.gz --dask tcp://127.0.0.1:1
-probe run s.store {PROBE} --seen allow --harmonise site --overwrite
-finetune run s.store {PROBE} --seen allow --train lora --overwrite
-networks run s.store --labels network --methods neural --overwrite
-forecast run s.store --methods neural --overwrite"""
+probe run s.store {PROBE} --seen allow --harmonise site
+finetune run s.store {PROBE} --seen allow --train lora"""
 
 
 def main() -> None:
@@ -134,7 +132,7 @@ def write_study() -> None:
 
     from brainlm.data.synthetic import synthetic_population, synthetic_store
 
-    store = synthetic_store(Path("s.store"), num_subjects=40, num_parcels=20, num_networks=4, num_timepoints=80)
+    store = synthetic_store(Path("s.store"), num_subjects=40, num_parcels=24, num_networks=2, num_timepoints=80)
     Path("tables").mkdir()
     for recording in store:
         np.savetxt(f"tables/sub-{recording.subject}_task-rest_timeseries.tsv", recording.bold, delimiter="\t")

@@ -9,8 +9,6 @@ from brainlm.errors import ConfigError
 # By the name that is imported; the extras are those of pyproject.toml.
 EXTRAS = {
     "combatlearn": "baselines",
-    "torch_geometric": "baselines",
-    "torchdiffeq": "baselines",
     "distributed": "distributed",
     "peft": "finetune",
     "brainmarks": "brainmarks",
@@ -22,7 +20,7 @@ def missing_extra(package: str, *, what: str, otherwise: str = "") -> ConfigErro
 
     Args:
         package: a key of ``EXTRAS``.
-        what: the work that needs it, as a plural: "graph networks".
+        what: the work that needs it, as a plural: "harmonised features".
         otherwise: what to do instead of installing it: "leave them out".
     """
     remedy = f"pip install 'brainlm[{EXTRAS[package]}]'"

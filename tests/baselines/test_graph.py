@@ -1,19 +1,15 @@
 """The graph is the group's strongest connections; the network is torch_geometric's on it."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from brainlm.baselines.graph import ConnectomeGCN, EmbeddingGCN, GraphNetwork, group_graph
+from brainlm.baselines.graph import ConnectomeGCN, EmbeddingGCN, GraphNetwork, graph_layers, group_graph
 from brainlm.baselines.standardise import Standardise
 from brainlm.errors import ConfigError
 
 NUM_PARCELS = 12
 NUM_PAIRS = NUM_PARCELS * (NUM_PARCELS - 1) // 2
-
-pytest.importorskip("torch_geometric", reason="needs the extra baselines")
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def test_a_share_that_is_none_is_refused(edges, share):
 
 
 def test_the_convolution_is_that_along_the_graphs_edges(edges):
-    from torch_geometric.nn import GCNConv
+    GCNConv = graph_layers().GCNConv
 
     graph_PP = group_graph(edges, share=0.3)
     network = GraphNetwork(graph_PP, 7, 1)
@@ -91,9 +87,3 @@ def test_the_seed_makes_the_weights():
 def test_it_stays_small(num_parcels, num_features):
     network = GraphNetwork(torch.zeros(num_parcels, num_parcels), num_features, 1)
     assert sum(parameter.numel() for parameter in network.parameters()) < 100_000
-
-
-def test_without_torch_geometric_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch_geometric", None)
-    with pytest.raises(ConfigError, match=r"brainlm\[baselines\]"):
-        GraphNetwork(torch.zeros(3, 3), 2, 1)

@@ -1,16 +1,11 @@
 """The graph auto-encoder is two convolutions of torch_geometric and an inner product on each recording's own graph."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from brainlm.baselines.graph import group_graph
+from brainlm.baselines.graph import graph_layers, group_graph
 from brainlm.baselines.graph_embedding import GraphAutoencoder, strongest
-from brainlm.errors import ConfigError
-
-pytest.importorskip("torch_geometric", reason="needs the extra baselines")
 
 NUM_PARCELS = 12
 ROWS, COLUMNS = np.triu_indices(NUM_PARCELS, k=1)
@@ -28,7 +23,7 @@ def network(edges) -> GraphAutoencoder:
 
 
 def test_vectors_and_loss_are_those_of_torch_geometrics_sparse_layers(network, edges):
-    from torch_geometric.nn import GCNConv
+    GCNConv = graph_layers().GCNConv
 
     first, second = GCNConv(NUM_PARCELS, 32), GCNConv(32, 16)
     first.load_state_dict(network.first.state_dict())
@@ -77,11 +72,3 @@ def test_the_strongest_pairs_are_the_highest_and_never_unknown():
     edges = torch.tensor([[0.1, 0.9, float("nan"), -0.95, 0.5], [float("nan")] * 5])
     chosen = strongest(edges, share=0.4)
     assert chosen.tolist() == [[False, True, False, False, True], [False] * 5]
-
-
-def test_without_torch_geometric_the_extra_is_named(monkeypatch, edges):
-    monkeypatch.setitem(sys.modules, "torch_geometric", None)
-    monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
-    with pytest.raises(ConfigError, match="torch_geometric") as error:
-        GraphAutoencoder(group_graph(edges))
-    assert "brainlm[baselines]" in str(error.value)

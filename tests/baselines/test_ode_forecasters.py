@@ -1,7 +1,5 @@
 """The flows follow their equation; a forecast is deterministic, and only training draws the latent state."""
 
-import sys
-
 import pytest
 import torch
 
@@ -12,7 +10,6 @@ from brainlm.baselines.ode_forecasters import (
     LatentODEForecaster,
     NeuralODEForecaster,
 )
-from brainlm.errors import ConfigError
 
 NUM_PARCELS, HORIZON = 6, 5
 BOTH = pytest.mark.parametrize("kind", [NeuralODEForecaster, LatentODEForecaster])
@@ -122,11 +119,3 @@ def test_the_penalty_is_the_error_in_the_context_and_the_divergence_shared_by_al
         divergence = 0.5 * (mean_BZ.square() - 1 + 40).sum()
         expected = (squares + 2 * NOISE_VARIANCE * divergence) / valid.sum()
     torch.testing.assert_close(found, expected)
-
-
-@BOTH
-def test_without_torchdiffeq_it_says_what_to_install(kind, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    with pytest.raises(ConfigError, match="need torchdiffeq") as caught:
-        kind(NUM_PARCELS, HORIZON)
-    assert "pip install 'brainlm[baselines]'" in str(caught.value)

@@ -27,10 +27,7 @@ def refused(speak, study, monkeypatch):
 @pytest.mark.parametrize(
     ("package", "words"),
     [
-        ("torch_geometric", ("networks", "--labels", "network", "--split", "all", "--min_parcels", 0)),
-        ("torch_geometric", ("probe", "--target", "age", "--methods", "linear,neural")),
         ("combatlearn", ("probe", "--target", "age", "--harmonise", "site")),
-        ("torchdiffeq", ("forecast",)),
         ("peft", ("finetune", "--target", "age", "--train", "lora")),
         ("distributed", ("parcellate", "--atlas", "parcels", "--dask", "tcp://127.0.0.1:1")),
     ],

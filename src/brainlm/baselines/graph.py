@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from brainlm.baselines.standardise import Standardise
 from brainlm.errors import ConfigError
-from brainlm.extras import check_extra
 
 EDGE_SHARE = 0.1  # of all pairs of parcels; brain graphs are usually thresholded at 5 to 30 %
 WIDTH = 32
@@ -38,9 +37,6 @@ class GraphNetwork(nn.Module):
         num_outputs: K.
         dropout: share of activations dropped in training.
         seed: of the weights.
-
-    Raises:
-        ConfigError: torch_geometric is not installed.
     """
 
     graph_PP: Tensor
@@ -57,7 +53,7 @@ class GraphNetwork(nn.Module):
     ) -> None:
         super().__init__()
         # With one graph for all a product of matrices does the same as messages along edges, five times as fast.
-        convolution = torch_geometric_or_refuse().DenseGCNConv
+        convolution = graph_layers().DenseGCNConv
         self.register_buffer("graph_PP", graph_PP)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -164,13 +160,8 @@ def places_of_pairs(num_parcels: int) -> Int64[Tensor, "P P"]:
     return torch.from_numpy(places_PP)
 
 
-def torch_geometric_or_refuse() -> Any:
-    """The module ``torch_geometric.nn``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
+def graph_layers() -> Any:
+    """The module ``torch_geometric.nn``, loaded when a network needs it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's names that it uses and that are on their way out
         import torch_geometric.nn  # type: ignore[import-untyped]

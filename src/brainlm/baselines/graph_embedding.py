@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from brainlm.baselines.graph import EDGE_SHARE, places_of_pairs, torch_geometric_or_refuse
+from brainlm.baselines.graph import EDGE_SHARE, graph_layers, places_of_pairs
 
 # The sizes of Kipf and Welling (2016).
 WIDTH = 32
@@ -33,9 +33,6 @@ class GraphAutoencoder(nn.Module):
         width: H.
         code: D.
         seed: of the weights.
-
-    Raises:
-        ConfigError: torch_geometric is not installed.
     """
 
     group_PP: Tensor
@@ -45,7 +42,7 @@ class GraphAutoencoder(nn.Module):
         self, group_PP: Float32[Tensor, "P P"], *, width: int = WIDTH, code: int = CODE, seed: int = 0
     ) -> None:
         super().__init__()
-        convolution = torch_geometric_or_refuse().DenseGCNConv
+        convolution = graph_layers().DenseGCNConv
         self.register_buffer("group_PP", group_PP)
         self.register_buffer("place_PP", places_of_pairs(len(group_PP)), persistent=False)
         with torch.random.fork_rng(devices=[]):

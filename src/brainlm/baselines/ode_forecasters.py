@@ -9,14 +9,12 @@ Shapes: B batch, P parcels, T time points of the context, H time points of the h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from brainlm.baselines.sequence_forecasters import WIDTH, Framed, Persistence, silent
-from brainlm.extras import check_extra
 
 STATE = 32
 # A fixed solver of fourth order, one step a time point, four evaluations of f in each: a learnt f need not be followed
@@ -32,14 +30,13 @@ class Flow(nn.Module):
     Args:
         size: Z.
         width: W, of the hidden layer.
-
-    Raises:
-        ConfigError: torchdiffeq is not installed.
     """
 
     def __init__(self, size: int, width: int) -> None:
+        from torchdiffeq import odeint
+
         super().__init__()
-        self._odeint = _torchdiffeq().odeint
+        self._odeint = odeint
         self.speed = nn.Sequential(nn.Linear(size, width), nn.Tanh(), nn.Linear(width, size))
 
     def forward(self, start_BZ: Float[Tensor, "B Z"], num_steps: int) -> Float[Tensor, "B {num_steps} Z"]:
@@ -59,9 +56,6 @@ class NeuralODEForecaster(nn.Module):
         width: W.
         size: Z.
         seed: of the weights.
-
-    Raises:
-        ConfigError: torchdiffeq is not installed.
     """
 
     def __init__(self, num_parcels: int, horizon: int, *, width: int = WIDTH, size: int = STATE, seed: int = 0) -> None:
@@ -108,9 +102,6 @@ class LatentODEForecaster(nn.Module):
         width: W.
         size: Z.
         seed: of the weights.
-
-    Raises:
-        ConfigError: torchdiffeq is not installed.
     """
 
     def __init__(self, num_parcels: int, horizon: int, *, width: int = WIDTH, size: int = STATE, seed: int = 0) -> None:
@@ -165,10 +156,3 @@ class LatentODEForecaster(nn.Module):
         # The path speaks of the last point, too: what persists is what it missed there.
         missed_BP = framed.last_BP - path_BTP[:, -self.horizon - 1]
         return self.persistence.restored(framed, self.persistence(missed_BP) + path_BTP[:, -self.horizon :])
-
-
-def _torchdiffeq() -> Any:
-    check_extra("torchdiffeq", what="neural differential equations", otherwise="leave them out (--methods linear)")
-    import torchdiffeq
-
-    return torchdiffeq

@@ -17,7 +17,6 @@ from brainlm.cli.phenotype_desk import chosen_words, command_typed, pretraining_
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError, DataError
-from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -88,8 +87,6 @@ def forecast(
 
     begun = time.monotonic()
     families = chosen_words("methods", methods, ("linear", "neural"), verb="forecast")
-    if "neural" in families:
-        check_extra("torchdiffeq", what="neural differential equations", otherwise="leave neural out of --methods")
     config = _budget(epochs, learning_rates, seed, device)
     model, opened = open_model(run, device=device), Store.open(store)
     span = Span.of(model, context, horizon, max_per_recording=max_windows_per_recording, batch_size=batch_size)

@@ -26,7 +26,6 @@ from brainlm.cli.next_steps import report_on
 from brainlm.cli.phenotype_desk import FEATURES, chosen_words, command_typed, pretraining_of
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
-from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
@@ -120,8 +119,6 @@ def networks(
     opened = Store.open(store)
     chosen = part_of(opened, split, select)
     train = opened.take([row for row, part in enumerate(opened.metadata["split"]) if part == "train"])
-    if "neural" in rule.features.families and len(train):
-        check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
     model = open_model(run, device=device)
     layer_number(model.network, layer)  # refuses what there is not
     check_recordings(chosen, model, resample=resample)

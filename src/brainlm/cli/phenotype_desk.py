@@ -243,8 +243,6 @@ def row_rule(
         adjustment=adjustment or Adjustment(),
         seed=seed,
     )
-    if "neural" in rule.families:
-        check_extra("torch_geometric", what="graph networks", otherwise="leave neural out of --methods")
     if rule.adjustment.harmonise:
         check_extra("combatlearn", what="harmonised features", otherwise="leave --harmonise out")
     return rule

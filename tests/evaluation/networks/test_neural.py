@@ -56,7 +56,6 @@ def test_codes_of_series_side_by_side_know_the_networks(stores, scaler):
 
 
 def test_mean_vectors_of_graphs_know_the_networks(stores):
-    pytest.importorskip("torch_geometric", reason="needs the extra baselines")
     vectors = gcn_parcel_embeddings(*stores)
     assert vectors.shape == (8, NUM_PARCELS, 16)
     assert share_of_network_mates(np.nanmean(vectors, axis=0)) > 0.8
@@ -76,7 +75,6 @@ def embed(request, stores, scaler):
     train, judged = stores
     if request.param == "vae":
         return lambda **settings: vae_parcel_embeddings(train, judged, scaler, num_timepoints=WINDOW, **settings)
-    pytest.importorskip("torch_geometric", reason="needs the extra baselines")
     return lambda **settings: gcn_parcel_embeddings(train, judged, **settings)
 
 

@@ -22,8 +22,6 @@ from brainlm.evaluation.phenotypes.neural import (
 )
 from brainlm.evaluation.phenotypes.problem import Problem
 
-pytest.importorskip("torch_geometric", reason="needs the extra baselines")
-
 NUM_PEOPLE, NUM_PARCELS = 80, 6
 TRAIN, TEST = np.arange(60), np.arange(60, NUM_PEOPLE)
 INNER = [(np.arange(45), np.arange(45, 60)), (np.arange(15, 60), np.arange(15))]

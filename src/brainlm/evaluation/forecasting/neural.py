@@ -118,7 +118,7 @@ def neural_forecasters(
         on_progress: called with a method's name and the figures of each of its epochs.
 
     Raises:
-        ConfigError: torchdiffeq is not installed, or see ``train_forecaster``.
+        ConfigError: see ``train_forecaster``.
         CheckpointError: the disk is full or the place cannot be written.
     """
     wanted = [method for method in METHODS if {method.group, method.slug} & set(methods)]

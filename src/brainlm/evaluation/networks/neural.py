@@ -111,7 +111,7 @@ def gcn_parcel_embeddings(
         NaN where a parcel has no signal.
 
     Raises:
-        ConfigError: torch_geometric is not installed, or the training lost its way.
+        ConfigError: the training lost its way.
         DataError: the disk is full.
     """
     key = _key("gcn", train, judged, GCN_CONFIG, seed=seed)

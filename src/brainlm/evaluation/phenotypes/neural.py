@@ -174,7 +174,7 @@ def fit_predict_neural(
         config: how it learns; its seed is not used.
 
     Raises:
-        ConfigError: torch_geometric is not installed, or the training lost its way.
+        ConfigError: the training lost its way.
         DataError: the target does not vary among the training units.
     """
     learning, stopping = inner[0]
