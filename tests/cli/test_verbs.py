@@ -70,6 +70,17 @@ def test_the_provenance_says_what_was_done_on_which_data(study):
     assert "val_r2" in provenance["metrics"]
 
 
+def test_another_store_is_evaluated_beside_it_and_not_into_the_run_folder(study, speak, make_tables, tmp_path):
+    make_tables(tmp_path / "in", num_subjects=12)
+    parcels, other = study.store / "parcels.tsv", tmp_path / "other.store"
+    assert speak("import", tmp_path / "in", other, "--parcels", parcels, "--tr", 2).status == 0
+    before = (study.run / "evaluation.json").read_bytes()
+    spoken = speak("evaluate", study.run, other, "--num_bootstrap", 2, "--allow_seen")
+    assert spoken.status == 0, spoken.err
+    assert (study.run / "evaluation.json").read_bytes() == before
+    assert (tmp_path / f"other.{study.run.name}" / "evaluation.json").is_file()
+
+
 def test_the_evaluation_compares_the_model_with_baselines_on_unseen_subjects(study):
     results = json.loads((study.run / "evaluation.json").read_text())
     test = Store.open(study.store).select(split="test")

@@ -44,8 +44,8 @@ def evaluate(
         store: the recordings.
         split: which recordings to judge on.
         select: narrow them further by columns of the store, such as --select site=YALE,USM.
-        out: the JSON file to write; evaluation.json in the run folder by default, and for what is no run folder in one
-            beside the store.
+        out: the JSON file to write; evaluation.json in the run folder by default; for what is no run folder, and for
+            another store than the run's own, in a folder beside the store.
         max_windows_per_recording: at most this many windows of each recording.
         num_bootstrap: resamples of subjects for the 95 % intervals.
         seed: of masks and resamples.
@@ -65,10 +65,10 @@ def evaluate(
     from brainlm.inference.folder import EVALUATION_FILE
     from brainlm.inference.identity import weights_sha256
 
-    folder = results_folder(run, store)
+    opened = Store.open(store)
+    folder = results_folder(run, store, of=opened)
     path = folder / EVALUATION_FILE if out is None else out
     check_output(path, overwrite=overwrite, otherwise="--out for another file")
-    opened = Store.open(store)
     chosen = part_of(opened, split, select)
     model = open_model(run, device=device)
     model.check_store(opened)
