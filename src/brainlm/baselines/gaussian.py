@@ -1,7 +1,7 @@
 """Hidden parcels from visible ones under a Gaussian: the population's covariance, or one adapted to the recording.
 
-Only the values of the same time point are used here; what neighbouring time points add is in ``space_time.py``, and what
-the visible part of the window tells of the covariance in ``gaussian_em.py``.
+Only the values of the same time point are used here. What neighbouring time points add is in ``space_time.py``;
+what the visible part of the window tells of the covariance in ``gaussian_em.py``.
 """
 
 from __future__ import annotations
