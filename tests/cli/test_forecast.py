@@ -107,7 +107,7 @@ def test_another_cohort_is_judged_by_the_same_methods(study, forecast_run, speak
         "--max_windows_per_recording",
         1,
     )
-    found = speak("forecast", forecast_run, study.store, "--test-store", other.path, "--allow_seen", *words)
+    found = speak("forecast", forecast_run, study.store, "--test_store", other.path, "--allow_seen", *words)
     assert found.status == 0, found.err
     results = json.loads((forecast_run / "forecasts" / "20-15" / "results.json").read_text())
     test, elsewhere = results["cohorts"]

@@ -60,7 +60,7 @@ def test_wrong_usage_is_said_and_nothing_is_written(speak, authors, tmp_path):
     words = (tmp_path / "a.store", "--parcels", authors / "coordinates", "--tr", 0.735)
     for source, option, message in (
         (authors, ("--column", "B"), "recordings in Raw_Recording, A_Recording"),
-        (authors, ("--drop-columns", "time"), "has no meaning for Arrow data"),
+        (authors, ("--drop_columns", "time"), "has no meaning for Arrow data"),
         (authors, ("--targets", tmp_path / "nowhere.json"), "no target maps at"),
     ):
         spoken = speak("import", source, *words, *option)

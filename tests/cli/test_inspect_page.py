@@ -31,7 +31,7 @@ def test_alone_it_writes_beside_the_store_and_says_where(speak, store):
 
 
 def test_with_a_path_it_writes_there_and_without_it_nothing(speak, store, tmp_path):
-    assert speak("inspect", store, "--html", tmp_path / "pages" / "a.html", "--max-read", 2).status == 0
+    assert speak("inspect", store, "--html", tmp_path / "pages" / "a.html", "--max_read", 2).status == 0
     assert (tmp_path / "pages" / "a.html").is_file()
     before = sorted(tmp_path.iterdir())
     assert speak("inspect", store).status == speak("inspect", store, "--html", "false").status == 0

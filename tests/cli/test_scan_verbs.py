@@ -63,7 +63,7 @@ def test_what_failed_is_listed_with_reason_and_remedy_and_exit_1(typed):
 
 
 def test_a_dry_run_lists_what_would_be_read_and_writes_nothing(typed):
-    spoken = typed("good", "--dry-run", "--task", "rest")
+    spoken = typed("good", "--dry_run", "--task", "rest")
     assert spoken.status == 0
     assert "would read 4 scans, layout bids" in spoken.out
     name = "sub-03/func/sub-03_task-rest_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
@@ -74,7 +74,7 @@ def test_a_dry_run_lists_what_would_be_read_and_writes_nothing(typed):
 
 
 def test_a_dry_run_of_a_part_lists_its_share(typed):
-    spoken = typed("good", "--dry-run", "--part", "2/3")
+    spoken = typed("good", "--dry_run", "--part", "2/3")
     assert "would read 3 scans (part 2/3)" in spoken.out
     assert re.findall(r"sub-\d+_task-\w+(?=:)", spoken.out) == [
         "sub-01_task-rest",
@@ -86,8 +86,8 @@ def test_a_dry_run_of_a_part_lists_its_share(typed):
 def test_entities_cleaning_rules_and_splits_are_options(typed):
     spoken = typed(
         "good", "--subject", "01", "--subject", "02", "--task", "rest", "--confounds", "motion6", "--scrub", "0.5",
-        "--detrend", "--low-hz", "0.01", "--high-hz", "0.1", "--target-tr", "1", "--min-volumes", "10",
-        "--min-parcel-coverage", "0.6", "--split.test", "0", "--split.validation", "0", "--dtype", "float16",
+        "--detrend", "--low_hz", "0.01", "--high_hz", "0.1", "--target_tr", "1", "--min_volumes", "10",
+        "--min_parcel_coverage", "0.6", "--split.test", "0", "--split.validation", "0", "--dtype", "float16",
     )  # fmt: skip
     assert spoken.status == 0, spoken.out + spoken.err
     store = Store.open("a.store")
@@ -99,11 +99,11 @@ def test_entities_cleaning_rules_and_splits_are_options(typed):
 
 
 def test_what_a_rule_leaves_out_is_said_with_its_number_and_has_not_failed(typed):
-    spoken = typed("good", "--max-fd", "0.06")
+    spoken = typed("good", "--max_fd", "0.06")
     assert spoken.status == 0
     assert "4 left out:" in spoken.out
     assert "mean framewise displacement" in spoken.out
-    assert "above 0.06 mm (--max-fd)" in spoken.out
+    assert "above 0.06 mm (--max_fd)" in spoken.out
 
 
 def test_the_same_command_goes_on_after_an_interruption(typed, monkeypatch):
@@ -149,11 +149,11 @@ def test_parts_are_merged_and_each_says_how(typed, speak):
     [
         (["--part", "0/3"], "the first is 1/20"),
         (["--jobs", "0"], "--jobs"),
-        (["--low-hz", "0.2", "--high-hz", "0.1"], "low_hz below high_hz"),
+        (["--low_hz", "0.2", "--high_hz", "0.1"], "low_hz below high_hz"),
         (["--task", "reast"], "no scan is left by the selection"),
         (["--taks", "rest"], "did you mean --task"),
         (["--confounds", "motion12"], "motion24"),
-        (["--min-coverage", "2"], "min_coverage is not usable"),
+        (["--min_coverage", "2"], "min_coverage is not usable"),
     ],
 )
 def test_wrong_usage_says_what_is_right(typed, words, message):

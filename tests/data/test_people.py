@@ -130,12 +130,12 @@ def test_a_table_without_a_known_column_says_which_column_would_match_how_many(j
     with pytest.raises(DataError, match="no column of subjects") as caught:
         joined("code,age\n01,5\n02,6\n")
     assert "code would match 2 of 2" in caught.value.found
-    assert "--id-column code" in caught.value.remedy
+    assert "--id_column code" in caught.value.remedy
     assert joined("code,age\n01,5\n02,6\n", id_column="code").introduce(scan()).phenotypes == {"age": 5.0}
     with pytest.raises(DataError) as caught:
         joined(",age\n01,5\n02,6\n")
     assert "column 1" in caught.value.remedy
-    with pytest.raises(ConfigError, match="--id-column names a column") as caught:
+    with pytest.raises(ConfigError, match="--id_column names a column") as caught:
         joined("subject,age\n01,5\n", id_column="subjct")
     assert "nearest: subject" in caught.value.found
 
@@ -143,9 +143,9 @@ def test_a_table_without_a_known_column_says_which_column_would_match_how_many(j
 @pytest.mark.parametrize(
     ("recorded", "text", "remedy"),
     [
-        ("sub-NYU_0050952", "SUB_ID,FILE_ID,age\n7,NYU_0050952,5\n", "--id-column FILE_ID would match 1"),
+        ("sub-NYU_0050952", "SUB_ID,FILE_ID,age\n7,NYU_0050952,5\n", "--id_column FILE_ID would match 1"),
         ("sub-NYU_0050952_rois", "SUB_ID,age\n50952,5\n", "takes 0050952 of sub-NYU_0050952_rois"),
-        ("sub-xyz", "SUB_ID,age\n50952,5\n", "--id-column"),
+        ("sub-xyz", "SUB_ID,age\n50952,5\n", "--id_column"),
     ],
 )
 def test_nobody_matched_is_an_error_with_examples_of_both_sides_and_the_likely_rule(joined, recorded, text, remedy):

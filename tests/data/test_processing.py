@@ -139,9 +139,9 @@ def test_a_difference_of_rounding_is_none_and_the_users_word_is_the_last(one, at
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ({"max_fd": 0.01}, r"mean framewise displacement 0\.\d+ mm, above 0.01 mm \(--max-fd\)"),
-        ({"min_volumes": 41}, r"volumes that are not censored 40, fewer than 41 \(--min-volumes\)"),
-        ({"min_coverage": 0.99}, r"coverage, mean over parcels 0.98\d, below 0.99 \(--min-coverage\)"),
+        ({"max_fd": 0.01}, r"mean framewise displacement 0\.\d+ mm, above 0.01 mm \(--max_fd\)"),
+        ({"min_volumes": 41}, r"volumes that are not censored 40, fewer than 41 \(--min_volumes\)"),
+        ({"min_coverage": 0.99}, r"coverage, mean over parcels 0.98\d, below 0.99 \(--min_coverage\)"),
     ],
 )
 def test_rules_leave_recordings_out_and_say_by_what(scans, atlas, rule, reason):
@@ -167,7 +167,7 @@ def test_parcels_of_little_coverage_are_missing_not_zero(scans, atlas):
 
 def test_a_limit_on_motion_is_not_applied_to_what_is_unknown(one, atlas):
     done = process(one(), atlas, replace(PLAIN, max_fd=0.5))
-    assert "motion is not known, so --max-fd cannot be applied" in done.failure.reason
+    assert "motion is not known, so --max_fd cannot be applied" in done.failure.reason
     assert not done.excluded
     quality = process(one(), atlas, PLAIN).signal.quality
     assert np.isnan([quality.mean_fd, quality.max_fd]).all()

@@ -121,7 +121,7 @@ def test_other_names_are_an_error_unless_ignored(tmp_path, parcels, bold):
         read_table(path, parcels)
     assert "'ROI0'" in str(caught.value)
     assert "'area-A'" in str(caught.value)
-    assert "--ignore-header" in str(caught.value)
+    assert "--ignore_header" in str(caught.value)
     assert str(path) in str(caught.value)
     np.testing.assert_array_equal(read_table(path, parcels, ignore_header=True).bold, bold.astype(np.float32))
 
@@ -415,7 +415,7 @@ def test_wrong_number_of_columns_names_both_numbers_and_the_path(tmp_path, parce
 
 def test_one_column_too_many_points_to_drop_columns(tmp_path, parcels, bold):
     path = write_text(tmp_path / "a.tsv", np.column_stack([bold.mean(axis=1), bold]))
-    with pytest.raises(DataError, match="--drop-columns 1"):
+    with pytest.raises(DataError, match="--drop_columns 1"):
         read_table(path, parcels)
 
 

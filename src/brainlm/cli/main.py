@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Literal, Union, get_args, get_origin
 
 from brainlm.cli.endings import DEBUG, DONE, SOME_FAILED, WRONG_USAGE, complain, run_verb
 from brainlm.errors import BrainLMError
@@ -190,7 +191,7 @@ def _preset_in(words: Sequence[str], default: str) -> str:
 def _tidied(words: Sequence[str], parser: ArgumentParser) -> list[str]:
     """The words as the parser wants them.
 
-    Options may be written with hyphens (``--drop-columns``), flags may stand alone (``--overwrite``), and an option
+    Options may be written with hyphens instead of underscores, flags may stand alone (``--overwrite``), and an option
     that takes several values may be given once for each.
     """
     kinds = {
@@ -247,7 +248,42 @@ def _with_nearest(error: argparse.ArgumentError, words: Sequence[str], parser: A
     hints = [
         f"{word}: did you mean {near[0]}?" for word in unknown if (near := difflib.get_close_matches(word, known, n=1))
     ]
-    return "\n  ".join([str(error), *hints])
+    return "\n  ".join([_in_a_line(str(error), parser), *hints])
+
+
+def _in_a_line(complaint: str, parser: ArgumentParser) -> str:
+    """The parser's complaint of a value, without its dump of Python types: where, what was expected, what was found."""
+    key = re.search(r'Parser key "([\w.]+)":', complaint)
+    value = re.search(r"(?:Got value|Given value): (.*)", complaint)
+    action = next((one for one in parser._actions if key and one.dest == key[1]), None)
+    kind = _kind(getattr(action, "_typehint", None))
+    if key is None or value is None or action is None or not kind:
+        return complaint
+    where = action.option_strings[0] if action.option_strings else key[1]
+    return f"{where}: expected {kind}, found {value[1]}"
+
+
+def _kind(hint: object) -> str:
+    """A type in words; empty where there are none for it."""
+    if hint in _KINDS:
+        return _KINDS[hint]
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (list, tuple):
+        return "words, the option given once for each"
+    if get_origin(hint) in (Union, UnionType):
+        kinds = [_kind(one) for one in get_args(hint) if one is not type(None)]
+        return " or ".join(kinds) if all(kinds) else ""
+    return ""
+
+
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    Path: "a path",
+}
 
 
 def _overview() -> None:

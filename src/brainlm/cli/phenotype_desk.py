@@ -307,4 +307,4 @@ def taken_as(cohort: Cohort) -> str:
     if not all(map(is_number, target.classes)):
         return text
     names = ",".join(f"{word}=NAME" for word in target.classes)
-    return f"{text}; --kind regression takes it as a number, and import --value-labels {target.name}:{names} names them"
+    return f"{text}; --kind regression takes it as a number, and import --value_labels {target.name}:{names} names them"

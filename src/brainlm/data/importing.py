@@ -146,7 +146,7 @@ def import_recordings(
     paths = [path for given in map(Path, inputs) for path in matching(given)]
     arrow = find_arrow_files(paths)
     if arrow.any:
-        given = {"--drop-columns": drop_columns, "--ignore-header": ignore_header}
+        given = {"--drop_columns": drop_columns, "--ignore_header": ignore_header}
         given |= {"--header": header != "auto", "--index": index != "auto"}
         _refuse_options(given, "Arrow data")
     else:

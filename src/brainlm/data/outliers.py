@@ -127,7 +127,7 @@ def find_outliers(
     """
     if max_read < 0:
         raise ConfigError(
-            "--max-read is negative", expected="a number of recordings, or 0 for all", found=str(max_read)
+            "--max_read is negative", expected="a number of recordings, or 0 for all", found=str(max_read)
         )
     spread_N, twin_N = _spread(store)
     rows = drawn(len(store), max_read or len(store), seed=seed)

@@ -59,7 +59,7 @@ class PeopleRules:
     def parse(
         cls, id_column: str | None = None, missing: Sequence[str] = (), value_labels: Sequence[str] = ()
     ) -> PeopleRules:
-        """From the words of ``--id-column``, ``--missing`` and ``--value-labels COLUMN:1=NAME,2=NAME``.
+        """From the words of ``--id_column``, ``--missing`` and ``--value_labels COLUMN:1=NAME,2=NAME``.
 
         Raises:
             ConfigError: a label that cannot be read.
@@ -74,7 +74,7 @@ class PeopleRules:
                         "the labels of values cannot be read",
                         expected="COLUMN:CODE=NAME,CODE=NAME",
                         found=words,
-                        remedy="for example --value-labels DX_GROUP:1=autism,2=control",
+                        remedy="for example --value_labels DX_GROUP:1=autism,2=control",
                     )
                 labels[column.strip()][code] = label
         return cls(id_column, MissingRule.parse(missing), labels)
@@ -272,7 +272,7 @@ def _is_same(one: Phenotype, other: Phenotype) -> bool:
 def _check_columns(files: Sequence[PeopleFile], rules: PeopleRules) -> None:
     """Refuse options that name columns of no table."""
     there = [str(name) for file in files for name in file.table]
-    wanted = {"--id-column": [rules.id_column] if rules.id_column else [], "--value-labels": [*rules.value_labels]}
+    wanted = {"--id_column": [rules.id_column] if rules.id_column else [], "--value_labels": [*rules.value_labels]}
     wanted["--missing"] = [*rules.missing.by_column]
     for option, names in wanted.items():
         for name in names:
@@ -337,7 +337,7 @@ def _owners(file: PeopleFile, subjects: set[str], id_column: str | None) -> _Own
             f"{file.path} has several columns of subjects, and they do not agree",
             expected="one column whose values are the subjects of the recordings",
             found=f"{', '.join(counts)} of {len(subjects)} subjects",
-            remedy=f"say which, such as --id-column {column}",
+            remedy=f"say which, such as --id_column {column}",
         )
     return _Owners(column, tuple(same), matches[column], file.table[column], owners[column])
 
@@ -393,7 +393,7 @@ def _labelled(file: PeopleFile, table: pd.DataFrame, labels: Mapping[str, Mappin
                 f"values of {name} in {file.path} have no label",
                 expected=f"a label for each value of {name}",
                 found=f"none for {listed(unknown, NUM_EXAMPLES)}",
-                remedy=f"name them in --value-labels {name}:..., or say with --missing that they are missing",
+                remedy=f"name them in --value_labels {name}:..., or say with --missing that they are missing",
             )
         table = table.assign(**{name: table[name].map(label_of | {"": ""})})
     return table
@@ -453,7 +453,7 @@ def _no_subjects(file: PeopleFile, subjects: set[str]) -> DataError:
     counts = _matching_columns(file, subjects)
     unnamed = {number: len(match_ids(subjects, values).ids) for number, values in file.unnamed.items()}
     likely = next(iter(counts), "")
-    remedy = f"say which column it is, such as --id-column {likely or 'SUB_ID'}"
+    remedy = f"say which column it is, such as --id_column {likely or 'SUB_ID'}"
     if not likely and any(unnamed.values()):
         position = max(unnamed, key=lambda number: unnamed[number])
         remedy = f"give column {position}, which has no name, the name participant_id"
@@ -475,7 +475,7 @@ def _nobody(file: PeopleFile, subjects: set[str], column: str) -> DataError:
     ids = sorted(set(file.table[column]) - {""})
     if others:
         name, number = next(iter(others.items()))
-        remedy = f"--id-column {name} would match {number}"
+        remedy = f"--id_column {name} would match {number}"
     elif inside:
         name, part, number = inside
         remedy = (
@@ -483,7 +483,7 @@ def _nobody(file: PeopleFile, subjects: set[str], column: str) -> DataError:
             f"match {number}"
         )
     else:
-        remedy = "give the column with the recordings' subjects (--id-column), or name them in files and table alike"
+        remedy = "give the column with the recordings' subjects (--id_column), or name them in files and table alike"
     return DataError(
         f"0 of {len(subjects)} subjects with recordings are in {file.path}",
         expected=f"subjects of the recordings, such as {listed(sorted(subjects), NUM_EXAMPLES)}",

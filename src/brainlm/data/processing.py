@@ -194,19 +194,19 @@ def _apply_rules(scan: Scan, quality: Quality, settings: ParcellationSettings) -
     """
     if settings.max_fd and math.isnan(quality.mean_fd):
         raise DataError(
-            f"{scan.path}: its motion is not known, so --max-fd cannot be applied",
+            f"{scan.path}: its motion is not known, so --max_fd cannot be applied",
             expected="confounds or a motion file beside it",
             found="neither",
-            remedy="put them where the layout has them, or leave out --max-fd",
+            remedy="put them where the layout has them, or leave out --max_fd",
         )
     kept = quality.num_volumes - quality.num_censored
     rules = (
         (settings.max_fd and quality.mean_fd > settings.max_fd, "mean framewise displacement",
-         f"{quality.mean_fd:.3f} mm", f"above {settings.max_fd:g} mm (--max-fd)"),
+         f"{quality.mean_fd:.3f} mm", f"above {settings.max_fd:g} mm (--max_fd)"),
         (kept < settings.min_volumes, "volumes that are not censored",
-         f"{kept}", f"fewer than {settings.min_volumes} (--min-volumes)"),
+         f"{kept}", f"fewer than {settings.min_volumes} (--min_volumes)"),
         (quality.coverage < settings.min_coverage, "coverage, mean over parcels",
-         f"{quality.coverage:.3f}", f"below {settings.min_coverage:g} (--min-coverage)"),
+         f"{quality.coverage:.3f}", f"below {settings.min_coverage:g} (--min_coverage)"),
     )  # fmt: skip
     for applies, what, found, limit in rules:
         if applies:

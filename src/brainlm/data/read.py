@@ -203,7 +203,7 @@ def _without_columns(raw: RawTable, drop_columns: Sequence[str], path: Path) -> 
                 f"{path} has no column {name!r} to leave out",
                 expected=f"a name in the header, or a position from 1 to {num_columns}",
                 found=f"header {shown(raw.header)}" if raw.header else f"no header, {num_columns} columns",
-                remedy="correct --drop-columns",
+                remedy="correct --drop_columns",
             )
     kept = [position for position in range(num_columns) if position not in positions]
     header = tuple(raw.header[position] for position in kept) if raw.header else ()
@@ -256,7 +256,7 @@ def _numbers(raw: RawTable, path: Path) -> Num[np.ndarray, "R C"]:
             f"{path} holds a value that is not a number",
             expected="numbers, with a point for decimals; n/a, NaN or nothing where there is no signal",
             found=f"{column.iloc[row]!r} in {_place(raw, row, position)}",
-            remedy=f"repair the file, or leave the column out with --drop-columns {_number_of(raw, position)}",
+            remedy=f"repair the file, or leave the column out with --drop_columns {_number_of(raw, position)}",
         )
     values = raw.frame.to_numpy(dtype=None if all(is_number) else np.float64)
     if np.iscomplexobj(values):
@@ -342,8 +342,8 @@ def _shape_remedy(shape: tuple[int, ...], num_parcels: int, orientation: Orienta
     if shape[0] == num_parcels + 1:
         return "if the first line holds names, say --header first-line"
     if shape[1] == num_parcels + 1:
-        return "if the first column is an index or a global signal, leave it out with --drop-columns 1"
-    return "give the parcels table these files were made with, or --drop-columns for columns that are no parcels"
+        return "if the first column is an index or a global signal, leave it out with --drop_columns 1"
+    return "give the parcels table these files were made with, or --drop_columns for columns that are no parcels"
 
 
 def _position_of(found: Sequence[str], parcels: Parcels) -> Int64[np.ndarray, "P"] | None:
@@ -388,7 +388,7 @@ def _order_by_names(
             if repeated
             else f"{len(set(found) - set(names))} names are not in the table"
         ),
-        remedy="give the parcels table these files were made with; if only the names differ, --ignore-header",
+        remedy="give the parcels table these files were made with; if only the names differ, --ignore_header",
     )
 
 

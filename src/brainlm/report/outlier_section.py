@@ -72,7 +72,7 @@ def _caption(looked: Looked) -> str:
         f"Dotted lines: a robust z-score of {THRESHOLD:g}."
     )
     if num_read < num:
-        text += f" Correlations: of {num_read:,} recordings drawn at random (--max-read); spread: of all {num:,}."
+        text += f" Correlations: of {num_read:,} recordings drawn at random (--max_read); spread: of all {num:,}."
     if found.num_parcels < looked.store.num_parcels:
         text += f" Correlations of {found.num_parcels:,} of the {looked.store.num_parcels:,} parcels."
     return text

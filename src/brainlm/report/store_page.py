@@ -198,7 +198,7 @@ def next_steps(looked: Looked) -> tuple[str, ...]:
     if len(looked.outliers.flagged):
         steps.append(
             "Look at the recordings that stand out. To leave some out, make the store without their files, or with "
-            "rules (`brainlm parcellate --max-fd`, `--min-coverage`, `--min-volumes`): the manifest then says so."
+            "rules (`brainlm parcellate --max_fd`, `--min_coverage`, `--min_volumes`): the manifest then says so."
         )
     if looked.store.manifest.exclusions:
         steps.append("Mend what was left out by the remedies above, and make the store again.")

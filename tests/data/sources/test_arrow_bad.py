@@ -164,7 +164,7 @@ def test_tables_beside_arrow_data_are_passed_over_and_said(authors, tmp_path, ru
 
 
 def test_options_of_the_other_kind_are_refused(authors, tmp_path, run_import, raw_signal):
-    with pytest.raises(ConfigError, match="--drop-columns has no meaning for Arrow data"):
+    with pytest.raises(ConfigError, match="--drop_columns has no meaning for Arrow data"):
         run_import(authors, tmp_path / "a.store", drop_columns=["time"])
     np.savetxt(tmp_path / "sub-1.dat", raw_signal(0))
     with pytest.raises(ConfigError, match="--column has no meaning for tables"):
