@@ -27,6 +27,7 @@ LIMIT_S = 3600
 def verbs(folder: Path) -> dict[str, list[str]]:
     """The commands, by name, in an order in which each finds what it needs."""
     store, run, tables = folder / "people.store", folder / "run", folder / "tables"
+    few = "--min_parcels 5 --folds 2 --surrogates 0"  # 20 parcels are few for it
     commands = {
         "import": f"import {tables} {folder}/imported.store --tr 2 --parcels {store}/parcels.tsv",
         "inspect": f"inspect {store}",
@@ -34,7 +35,7 @@ def verbs(folder: Path) -> dict[str, list[str]]:
         "pretrain": f"pretrain {store} --out {run} --preset tiny --model.num_timepoints {WINDOW} --training.epochs 1",
         "embed": f"embed {run} {store}",
         "evaluate": f"evaluate {run} {store}",
-        "networks": f"networks {run} {store} --labels network --methods model,controls --min_parcels 5",
+        "networks": f"networks {run} {store} --labels network --methods model,controls {few}",
         "attention": f"attention {run} {store}",
         "forecast": f"forecast {run} {store} --methods linear",
         "report": f"report {run}",
