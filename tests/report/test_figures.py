@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from brainlm.report import figures, score_figures
+from brainlm.report import figures, score_figures, style
 from brainlm.report.evaluation_file import Evaluation
 from brainlm.report.run_folder import Curve, RunFolder
 from brainlm.report.score_sections import marks_of
@@ -56,10 +56,19 @@ def test_a_long_curve_is_drawn_as_means_of_neighbours() -> None:
 
 
 def test_every_method_keeps_its_mark_and_the_model_its_own_colour() -> None:
-    names = ["BrainLM", "Zero", "Last value", "Gaussian (space)", "AR(3)"]
+    own = [
+        f"Gaussian ({what}{time})" for what in ("recording", "recording and window") for time in ("", ", space-time")
+    ]
+    names = ["BrainLM", "Zero", "Last value", "Gaussian (space)", "Gaussian (space-time)", *own, "AR(3)"]
     marks = method_marks(names, "BrainLM")
     assert marks["BrainLM"].colour == MODEL
     assert len({(mark.colour, mark.marker) for mark in marks.values()}) == len(names)
+
+
+def test_the_key_can_draw_every_mark() -> None:
+    page = (Path(style.__file__).parent / "base.html").read_text(encoding="utf-8")
+    for _, marker in (*style.NAIVE, *style.FITTED, *style.GROUP_LOOKS.values()):
+        assert f'"{marker}": \'<' in page
 
 
 def test_scores_without_intervals_or_values_are_no_error(full_run: Path) -> None:

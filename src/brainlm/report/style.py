@@ -26,7 +26,10 @@ VERDICT_COLOURS = {"better": MODEL, "worse": "#0f3f78", "level": "#8a94a0", "unk
 # Naive rules are grey, fitted baselines blue to violet; the shape carries the identity where the hue is too near.
 NAIVE_WORDS = ("zero", "last value", "interpolation")
 NAIVE = (("#9aa3ad", "v"), ("#6d7681", "^"), ("#b9a88f", "<"), ("#4c535b", ">"))
-FITTED = (("#1d5c99", "s"), ("#5aa5da", "D"), ("#0f2f55", "P"), ("#7b6bb0", "X"), ("#3d8f8a", "d"), ("#8fb8ff", "h"))
+FITTED = (
+    *(("#1d5c99", "s"), ("#5aa5da", "D"), ("#0f2f55", "P"), ("#7b6bb0", "X")),
+    *(("#3d8f8a", "d"), ("#8fb8ff", "h"), ("#a5548f", "p"), ("#46327e", "*")),
+)
 # The kinds of method of a clinical variable: the model's own are warm, what it is measured against cool or grey.
 GROUP_LOOKS = {
     "model": (MODEL, "o"),
