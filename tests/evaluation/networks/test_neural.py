@@ -97,12 +97,12 @@ def test_vectors_are_kept_and_taken_from_the_folder(embed, tmp_path):
     assert heard == [(1, 1)]
     np.testing.assert_array_equal(again, first)
     embed(folder=tmp_path, seed=1)
-    assert len(list(tmp_path.glob("*.npy"))) == 2
+    assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
 def test_a_damaged_file_is_computed_again(embed, tmp_path, caplog):
     first = embed(folder=tmp_path)
-    (path,) = tmp_path.glob("*.npy")
+    (path,) = tmp_path.glob("*.npz")
     path.write_bytes(b"\x93NUMPY nothing")
     np.testing.assert_array_equal(embed(folder=tmp_path), first)
     assert "damaged" in caplog.text
@@ -120,7 +120,7 @@ def test_names_of_files_follow_all_that_the_numbers_depend_on(stores, scaler, tm
     vae(others=judged.take([0, 1]))
     vae(by=Scaler.fit(train, "zscore"))
     vae(num_timepoints=20)
-    assert len(list(tmp_path.glob("*.npy"))) == 5
+    assert len(list(tmp_path.glob("*.npz"))) == 5
 
 
 def test_of_many_training_recordings_some_are_drawn(monkeypatch, stores):
