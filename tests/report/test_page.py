@@ -17,6 +17,7 @@ from brainlm.report.blocks import Picture
 from brainlm.report.page import build_report
 from brainlm.report.rendering import write_page
 from brainlm.report.run_folder import PARTS, RunFolder
+from brainlm.report.score_sections import _r2_table
 from brainlm.report.sections import embedding_map
 
 MAX_BYTES = 6_000_000
@@ -106,6 +107,15 @@ def test_a_table_wider_than_the_page_says_so_and_keeps_its_first_column(full_pag
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_baselines_stand_by_how_strong_they_are(full_run: Path) -> None:
+    evaluation = RunFolder.read(full_run).evaluation
+    assert evaluation is not None
+    head = _r2_table(evaluation).head
+    assert head[1] == evaluation.method_names[0]
+    assert head[3] == evaluation.conditions[0].best_baseline
+    assert set(head[3:]) == set(evaluation.method_names[1:])
+
+
 def test_the_same_files_give_the_same_bytes(full_run: Path) -> None:
     first = build_report(full_run).read_bytes()
     assert build_report(full_run, out=full_run / "again.html").read_bytes() == first

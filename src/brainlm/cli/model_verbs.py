@@ -59,9 +59,9 @@ def pretrain(
 
         def on_start(plan: RunPlan, resumed: bool) -> None:
             step(f"{'going on with' if resumed else 'pretraining'} {out} on {store}")
-            recordings, subjects = len(plan.windows.recordings), plan.windows.store.metadata["subject"].nunique()
+            used = plan.windows.store.metadata["subject"].iloc[plan.windows.recordings]
             say(
-                f"{recordings} training recordings of {subjects} subjects, {plan.stretches.epochs} epochs,"
+                f"{len(used)} training recordings of {used.nunique()} subjects, {plan.stretches.epochs} epochs,"
                 f" {plan.num_steps} steps, {plan.num_windows} windows"
             )
             if plan.windows.excluded:
@@ -87,7 +87,8 @@ def pretrain(
         return DONE
     if "val_r2" in summary.figures:
         say(f"validation R2 of the last model: {summary.figures['val_r2']:.3f}")
-    say(f"{summary.num_parameters:,} parameters; best model in {out}, last in {out / 'last'}")
+    where = f"best model in {out}, last in {out / 'last'}" if "val_r2" in summary.figures else f"last model in {out}"
+    say(f"{summary.num_parameters:,} parameters; {where}")
     next_command(*after_pretraining(out, store, window=model.num_timepoints))
     return DONE
 

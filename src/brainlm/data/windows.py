@@ -27,6 +27,8 @@ from brainlm.errors import DataError, Failure
 
 Indices = Sequence[int] | Int64[np.ndarray, "B"] | Int64[Tensor, "B"]
 
+SHORT_REMEDY = "pretrain with shorter windows (--model.num_timepoints), or pad short recordings (--training.pad_short)"
+
 
 @dataclass(frozen=True, eq=False)
 class WindowBatch:
@@ -99,7 +101,7 @@ class Windows:
                 f"no recording has a window of {num_timepoints} time points",
                 expected=f"recordings of {num_timepoints} time points or more",
                 found=f"{len(store)} recordings, the longest of {max(store.num_timepoints, default=0)} time points",
-                remedy="choose shorter windows, or pad short recordings",
+                remedy=SHORT_REMEDY,
             )
 
     def random_starts(
@@ -247,7 +249,7 @@ def _too_short(store: Store, recordings: np.ndarray, num_timepoints: int) -> lis
         Failure(
             source=recording_name(*names[index]),
             reason=f"{store.num_timepoints[index]} time points, fewer than the {num_timepoints} of a window",
-            remedy="choose shorter windows, or pad short recordings",
+            remedy=SHORT_REMEDY,
         )
         for index in recordings
     ]

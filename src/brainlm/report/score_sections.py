@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -66,7 +67,7 @@ def sample(evaluation: Evaluation) -> str:
 
 
 def _r2_table(evaluation: Evaluation) -> Table:
-    names = evaluation.method_names
+    names = [evaluation.method_names[0], *_strongest_first(evaluation)]
     rows = []
     for condition in evaluation.conditions:
         present = {method.name: method for method in condition.methods}
@@ -79,6 +80,16 @@ def _r2_table(evaluation: Evaluation) -> Table:
         "interval excludes 0."
     )
     return Table(("Hidden", names[0], "Model − best baseline", *names[1:]), tuple(rows), caption)
+
+
+def _strongest_first(evaluation: Evaluation) -> list[str]:
+    """The baselines by their mean R² over the conditions they have a score in: the ones to beat need no scrolling."""
+    scores: dict[str, list[float]] = {name: [] for name in evaluation.method_names[1:]}
+    for condition in evaluation.conditions:
+        for method in condition.methods:
+            if method.name in scores and math.isfinite(method.r2.value):
+                scores[method.name].append(method.r2.value)
+    return sorted(scores, key=lambda name: -sum(scores[name]) / max(len(scores[name]), 1))
 
 
 def _label_cell(evaluation: Evaluation, condition: Condition) -> Cell:
