@@ -54,7 +54,7 @@ def test_the_page_has_a_table_for_each_part_and_what_was_left_out(benchmark):
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"kind": "bench", "format_version": 99}', '{"kind": "other"}'])
 def test_a_file_that_is_no_benchmark_is_refused(tmp_path, text):
     (tmp_path / "speed.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"cannot read the benchmark .*speed\.json"):
+    with pytest.raises(DataError, match=r"speed\.json cannot be read"):
         Benchmark.read(tmp_path / "speed.json")
 
 
@@ -62,5 +62,5 @@ def test_a_benchmark_with_an_unknown_field_is_refused(benchmark, tmp_path):
     content = json.loads(benchmark.to_json())
     content["measures"][0]["colour"] = "red"
     (tmp_path / "speed.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DataError, match="cannot read the benchmark"):
+    with pytest.raises(DataError, match=r"speed\.json cannot be read"):
         Benchmark.read(tmp_path / "speed.json")
