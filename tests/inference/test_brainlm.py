@@ -57,6 +57,12 @@ def test_a_model_and_its_results_print_what_they_are(model, store):
         assert len(repr(result)) < 250
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_refused_by_name(model, device: str):
+    with pytest.raises(ConfigError, match=device):
+        model.to(device)
+
+
 def test_embedding_is_deterministic_even_with_dropout(make_model, store):
     model = make_model(dropout=0.5)
     first, second = model.embed(store[0]), model.embed(store[0])

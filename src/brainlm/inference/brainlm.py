@@ -127,8 +127,20 @@ class BrainLM:
         return self.network.device
 
     def to(self, device: str | torch.device) -> BrainLM:
-        """Move the network; returns the model itself."""
-        self.network.to(device)
+        """Move the network; returns the model itself.
+
+        Raises:
+            ConfigError: there is no such device here, or this build of PyTorch cannot use it.
+        """
+        try:
+            self.network.to(device)
+        except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises, by build and device
+            raise ConfigError(
+                f"the model cannot be moved to the device {str(device)!r}",
+                expected="cpu, or a device that this build of PyTorch finds (cuda, cuda:1, mps)",
+                found=str(error).splitlines()[0],
+                remedy="give --device cpu, or install a build of PyTorch for this device",
+            ) from error
         return self
 
     @property
