@@ -164,8 +164,8 @@ def test_views_are_folded_and_packed_and_the_page_fetches_nothing(run: RunFolder
     assert written.count('id="rest-') == 2
     assert 'setAttribute("sandbox", "allow-scripts")' in written
     assert "<iframe" not in written
-    assert "http" not in written[written.index("<main") :]
-    assert "<script" not in page._render(run, [])
+    assert "http" not in written[written.index("<main") :].replace("http://www.w3.org/2000/svg", "")  # a name of XML
+    assert "sandbox" not in page._render(run, [])  # without views, no code for them
 
 
 @pytest.mark.usefixtures("undrawn")
