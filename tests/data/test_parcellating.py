@@ -131,7 +131,7 @@ def test_people_are_divided_as_asked(run, tmp_path):
 
 def test_impossible_wishes_are_refused_before_the_work(run, tmp_path, processed):
     for options, message in (
-        ({"split": SplitRule(group="family")}, "no family among"),
+        ({"split": SplitRule(group="family")}, "no family; nearest"),
         ({"jobs": 0}, "--jobs 0"),
         ({"jobs": 2, "dask": "tcp://nowhere:1"}, "with --dask"),
     ):

@@ -56,7 +56,7 @@ def test_target_maps_given_are_those_used(brainmarks, tmp_path, run_import):
 @pytest.mark.parametrize("content", ["{", "[1]", '{"a": [1]}', '{"1": 2, "sub-1": 3}'])
 def test_a_file_that_is_no_target_map_ends_the_import(brainmarks, tmp_path, content, run_import):
     (tmp_path / "map.json").write_text(content)
-    with pytest.raises(DataError, match="is not a target map"):
+    with pytest.raises(DataError, match=r"map\.json (is not a target map|cannot be read)"):
         run_import(brainmarks, tmp_path / "a.store", targets=[tmp_path / "map.json"])
     for nothing in ("nowhere", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)

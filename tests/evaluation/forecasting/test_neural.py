@@ -180,12 +180,12 @@ def test_what_was_made_of_something_else_is_trained_anew(change, model, make_mod
 
 def test_damaged_weights_are_trained_again(model, windows, tmp_path, caplog):
     (first,) = neural_forecasters(model, *windows, QUICK, finetune=False, folder=tmp_path, methods=("lstm",))
-    path = tmp_path / "weights" / "lstm.safetensors"
+    path = tmp_path / "weights" / "lstm.npz"
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     with caplog.at_level(logging.WARNING):
         (second,) = neural_forecasters(model, *windows, QUICK, finetune=False, folder=tmp_path, methods=("lstm",))
-    assert "is damaged and trained again" in caplog.text
+    assert "is damaged" in caplog.text
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
 
 
