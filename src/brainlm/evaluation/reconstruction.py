@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from brainlm.baselines.predictor import Predictor
 from brainlm.evaluation.masking import MaskedWindows
 from brainlm.evaluation.metrics import METRICS, ScoreSums, Term, r2
-from brainlm.evaluation.statistics import SubjectBootstrap
+from brainlm.evaluation.statistics import SubjectBootstrap, few_subjects_note
 from brainlm.model.masks import Mask
 
 FORMAT_VERSION = 1
@@ -81,8 +81,7 @@ def evaluate_reconstruction(
             "Scaling takes each recording's own centre over all its time points, hidden ones included, for every "
             "method alike: part of any forecast is the return to that centre."
         )
-    if len(names) < 2:
-        notes.append("There is one subject only, so there are no intervals.")
+    notes += few_subjects_note(len(names))
     return {
         "format_version": FORMAT_VERSION,
         "kind": "reconstruction",

@@ -14,9 +14,9 @@ from brainlm.evaluation.attention.contrast import Contrast
 from brainlm.evaluation.attention.gathering import Gathered
 from brainlm.evaluation.attention.permuting import fewest_permutations
 from brainlm.evaluation.attention.rule import AttentionRule
+from brainlm.evaluation.statistics import few_subjects_note
 
 LEVEL = 0.05
-FEW_SUBJECTS = 10
 
 
 def notes(
@@ -30,8 +30,7 @@ def notes(
     """Sentences, those that matter most first."""
     found = [] if contrast is None else _of_contrast(contrast, len(parcels), rule)
     subjects = metadata["subject"].nunique()
-    if subjects < FEW_SUBJECTS:
-        found.append(f"{subjects} subjects only: intervals from resampling so few are too narrow.")
+    found += few_subjects_note(subjects)
     found.append(
         "Intervals of correlations between group maps lie low, if anything: a resample has fewer different subjects, "
         "and its mean map is noisier."

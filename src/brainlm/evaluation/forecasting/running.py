@@ -28,6 +28,7 @@ from brainlm.evaluation.forecasting.residuals import residual_band
 from brainlm.evaluation.forecasting.scoring import ForecastScores, score
 from brainlm.evaluation.plain_json import plain
 from brainlm.evaluation.reconstruction import BootstrapSettings
+from brainlm.evaluation.statistics import few_subjects_note
 from brainlm.files import csv_text, write_json
 
 FORMAT_VERSION = 1
@@ -194,9 +195,7 @@ def _notes(cohort: JudgedCohort) -> list[str]:
     too_short = len(cohort.windows.windows.excluded)
     if too_short:
         found.append(f"{too_short} recordings of {cohort.name} are too short for a window, and are left out.")
-    if len(cohort.main.by_subject_SHK) < 2:
-        found.append(f"{cohort.name} has one subject only, so there are no intervals.")
-    return found
+    return found + [f"{cohort.name}: {note}" for note in few_subjects_note(len(cohort.main.by_subject_SHK))]
 
 
 def write_study(folder: Path, results: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from brainlm.evaluation.networks.running import NetworkStudy
 from brainlm.evaluation.networks.scores import ParcelScoring, around
 from brainlm.evaluation.phenotypes.significance import permutation_p
 from brainlm.evaluation.plain_json import plain
-from brainlm.evaluation.statistics import Interval, SubjectBootstrap
+from brainlm.evaluation.statistics import Interval, few_subjects_note
 
 FORMAT_VERSION = 1
 MAIN_METRIC = "accuracy"
@@ -78,7 +78,7 @@ def judge(
     places = [outcome for outcome in outcomes if outcome.group == "position"]
     place = _best(scoring, places) if places else None
     best_model = _best(scoring, [outcome for outcome in outcomes if outcome.group == "model"])
-    rows = [_row(scoring, outcome, best, study) for outcome in outcomes]
+    rows = [_row(scoring, outcome, best, study, around_it.num_subjects) for outcome in outcomes]
     shown = [by_name[name] for name in dict.fromkeys((main, best.name, best_model.name))]
     labels = study.labels
     results = {
@@ -116,7 +116,7 @@ def judge(
             "num": len(study.surrogate_LQ),
             "sentence": around_it.surrogate_sentence,
         },
-        "notes": [*around_it.notes, *_notes(study)],
+        "notes": [*few_subjects_note(around_it.num_subjects), *around_it.notes, *_notes(study)],
     }
     results = plain(results)
     return results | {"conclusion": conclude(results)}
@@ -129,7 +129,9 @@ def _best(scoring: ParcelScoring, outcomes: Iterable[Outcome]) -> Outcome:
     return found
 
 
-def _row(scoring: ParcelScoring, outcome: Outcome, best: Outcome, study: NetworkStudy) -> dict[str, Any]:
+def _row(
+    scoring: ParcelScoring, outcome: Outcome, best: Outcome, study: NetworkStudy, num_subjects: int
+) -> dict[str, Any]:
     metric, k = most_often(outcome.metric_X, outcome.k_X) if len(outcome.k_X) else (None, None)
     scores = scoring.scores(outcome.predicted_RQ)
     compared = outcome.group == "model"
@@ -139,7 +141,7 @@ def _row(scoring: ParcelScoring, outcome: Outcome, best: Outcome, study: Network
         "k": k,
         "metric": metric,
         "scores": {name: _fields(interval) for name, interval in scores.items()},
-        "by_subjects": _by_subjects(outcome, scores),
+        "by_subjects": _by_subjects(outcome, scores, num_subjects),
         "clustering": _clustering(scoring, outcome),
         "confusion": scoring.confusion(outcome.predicted_RQ).round(4),
         "minus_best_baseline": _difference(scoring, MAIN_METRIC, outcome, best) if compared else None,
@@ -148,7 +150,7 @@ def _row(scoring: ParcelScoring, outcome: Outcome, best: Outcome, study: Network
     }
 
 
-def _by_subjects(outcome: Outcome, scores: Mapping[str, Interval]) -> dict[str, Any]:
+def _by_subjects(outcome: Outcome, scores: Mapping[str, Interval], num_subjects: int) -> dict[str, Any]:
     """The scores again, their intervals from features of resampled subjects; no limits where subjects do not matter.
 
     A resample has about 63 % of the subjects, which by itself lowers scores: the intervals are the spread of the
@@ -157,8 +159,7 @@ def _by_subjects(outcome: Outcome, scores: Mapping[str, Interval]) -> dict[str, 
     found = {}
     for name, values_W in (("accuracy", outcome.accuracy_W), ("balanced_accuracy", outcome.balanced_W)):
         value = scores[name].value
-        resamples = SubjectBootstrap(np.ones((1, 2), np.int64))  # drawn before: only the quantiles are wanted of it
-        found[name] = _fields(around(resamples, np.concatenate(([np.nan if value is None else value], values_W))))
+        found[name] = _fields(around(np.nan if value is None else value, values_W, num_drawn=num_subjects))
     return found
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int8, Int64
 
 from brainlm.evaluation.networks.clustering import adjusted_rand, contingency, normalised_information
 from brainlm.evaluation.networks.labels import NetworkLabels
-from brainlm.evaluation.statistics import Interval, SubjectBootstrap
+from brainlm.evaluation.statistics import Interval, SubjectBootstrap, interval_of
 
 CLUSTER_SCORES = {"ari": adjusted_rand, "nmi": normalised_information}
 
@@ -62,7 +62,9 @@ class ParcelScoring:
         """
         weights_BQ = np.concatenate((np.ones((1, len(self.unit_Q))), self.bootstrap.counts_RS[:, self.unit_Q]))
         table_BAC = contingency(cluster_Q, self.number_Q, weights_BQ)
-        return {name: around(self.bootstrap, score(table_BAC)) for name, score in CLUSTER_SCORES.items()}
+        num_drawn = self.bootstrap.counts_RS.shape[1]
+        values = {name: score(table_BAC) for name, score in CLUSTER_SCORES.items()}
+        return {name: around(float(found[0]), found[1:], num_drawn=num_drawn) for name, found in values.items()}
 
     def confusion(self, predicted_RQ: Int8[np.ndarray, "R Q"]) -> Float64[np.ndarray, "C C"]:
         """The share of each network's parcels (row) said to be of each network (column), the mean over repeats."""
@@ -84,10 +86,10 @@ class ParcelScoring:
         return sums_UK
 
 
-def around(bootstrap: SubjectBootstrap, values_B: Float64[np.ndarray, "B"]) -> Interval:
-    """The first value, with the spread of the others around their mean laid around it."""
-    value, resampled = float(values_B[0]), values_B[1:]
-    return bootstrap.interval_of(value, resampled - resampled.mean() + value if len(resampled) else resampled)
+def around(value: float, values_B: Float64[np.ndarray, "B"], *, num_drawn: int) -> Interval:
+    """``value`` with the spread of those of the resamples of ``num_drawn`` units laid around it."""
+    shifted_B = values_B - values_B.mean() + value if len(values_B) else values_B
+    return interval_of(value, shifted_B, num_subjects=num_drawn)
 
 
 def accuracy(sums: np.ndarray) -> np.ndarray:

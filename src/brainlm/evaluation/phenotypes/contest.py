@@ -64,8 +64,11 @@ class Contest:
         main, site_N = self.scoring.main_metric, np.asarray(sites)
         rows = []
         for site in sorted(set(sites)):
-            draws = self.scoring.draws(self[name].values_RNK, self.bootstrap, metrics=[main], units_N=site_N == site)
-            found = dataclasses.asdict(_without_false_certainty(self._interval(draws[main])))
+            here_N = site_N == site
+            draws_B = self.scoring.draws(self[name].values_RNK, self.bootstrap, metrics=[main], units_N=here_N)[main]
+            num_drawn = len(np.unique(self.scoring.cluster_N[here_N]))
+            interval = self.bootstrap.interval_of(float(draws_B[0]), draws_B[1:], num_subjects=num_drawn)
+            found = dataclasses.asdict(_without_false_certainty(interval))
             rows.append({"site": site, "num": int((site_N == site).sum()), **found})
         return rows
 

@@ -14,8 +14,7 @@ from brainlm.evaluation.phenotypes.folds import Fold, FoldRule
 from brainlm.evaluation.phenotypes.predictions import Predictions
 from brainlm.evaluation.phenotypes.scores import Scoring
 from brainlm.evaluation.phenotypes.targets import Cohort
-
-FEW_PEOPLE = 40  # below, percentile intervals are noticeably too narrow; see the coverage in the tests
+from brainlm.evaluation.statistics import few_subjects_note
 
 RESAMPLING_NOTE = (
     "Intervals draw the tested people anew and keep the predictions: they say how much a number would change with "
@@ -91,8 +90,7 @@ def notes(
         found.append(
             "Recordings are scored, and those of a person share one vote; people are drawn with all of theirs."
         )
-    if scoring.num_clusters < FEW_PEOPLE:
-        found.append(f"With {scoring.num_clusters} to draw from, intervals are likely too narrow.")
+    found += few_subjects_note(scoring.num_clusters, "people" if rule.group is None else "families")
     return found + _pair_notes(scoring) + _method_notes(methods, undefined)
 
 
