@@ -14,7 +14,7 @@ from brainlm.evaluation.attention.subject_maps import (
     rounded,
     spearman,
 )
-from brainlm.evaluation.statistics import SubjectBootstrap
+from brainlm.evaluation.statistics import SubjectBootstrap, expanded_tail
 
 
 def test_recordings_of_a_subject_are_averaged_and_prefixes_do_not_matter():
@@ -37,7 +37,7 @@ def test_intervals_are_those_of_resampled_means(rng):
     for counts in resamples.counts_RS:
         drawn = np.repeat(maps_SP, counts, axis=0)
         by_hand.append(np.nanmean(drawn, axis=0))
-    low, high = np.quantile(by_hand, [0.025, 0.975], axis=0)
+    low, high = np.quantile(by_hand, [expanded_tail(9, 0.95), 1 - expanded_tail(9, 0.95)], axis=0)
     np.testing.assert_allclose([one.low for one in found], low)
     np.testing.assert_allclose([one.high for one in found], high)
     assert found[1].value == pytest.approx(np.nanmean(maps_SP[:, 1]))
