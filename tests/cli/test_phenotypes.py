@@ -160,7 +160,7 @@ def test_people_seen_in_pretraining_are_refused_left_out_or_marked(study, speak,
     words += ("--jobs", 1)
     refused = speak(*words, "--methods", "linear")
     assert refused.status == 2
-    assert "pretrained on people" in refused.err
+    assert "trained on subjects it would be judged on" in refused.err
     assert speak(*words, "--methods", "linear", "--seen", "allow").status == 0
     results = results_of(run, "sex.2-fold")
     assert {method["group"] for method in results["methods"] if method["seen"]} == {"model", "fusion"}

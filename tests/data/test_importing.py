@@ -500,3 +500,23 @@ def test_raw_abide_files_become_a_store(shared, tmp_path):
     assert metadata["site"].tolist() == ["USM", "CMU", "NYU", "NYU"]
     assert metadata["split"].tolist()[0] == "test"
     assert metadata["dx"].notna().all()
+
+
+def test_copies_under_other_names_are_named_and_stay_in_one_split(tmp_path, parcels):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    signals = rng.normal(100, 5, (20, 40, len(parcels)))
+    for number in range(40):  # 20 people, each twice under another name and in other units
+        np.savetxt(folder / f"sub-{number:02d}_timeseries.tsv", signals[number // 2] * (1 + number % 2), delimiter="\t")
+    summary = import_recordings(
+        [folder], tmp_path / "copies.store", parcels=parcels, atlas="A6", tr=2.0, split=SplitRule(0.3, 0.3)
+    )
+    split = Store.open(tmp_path / "copies.store").metadata["split"].to_numpy()
+    assert (split[::2] == split[1::2]).all()
+    assert set(split) == {"train", "validation", "test"}
+    assert summary.num_per_split == {name: int((split == name).sum()) for name in ("test", "train", "validation")}
+    note = next(note for note in summary.notes if "same signal" in note)
+    assert note.startswith("20 pairs")
+    assert "sub-00 = sub-01" in note
+    assert Store.open(tmp_path / "copies.store", verify=True).copies == tuple((n, n + 1) for n in range(0, 40, 2))

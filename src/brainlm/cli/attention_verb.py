@@ -208,11 +208,9 @@ def _shown(study: AttentionStudy) -> _Shown:
 
 def _facts(run: str, model: BrainLM, store: Store, begun: float) -> dict[str, Any]:
     import brainlm
-    from brainlm.inference.disclosure import seen_in_training
+    from brainlm.evaluation.model_method import unseen
     from brainlm.inference.identity import weights_sha256
 
-    subjects = store.metadata["subject"].astype(str)
-    seen = seen_in_training(model.provenance, subjects)
     return {
         "program": f"brainlm {brainlm.__version__}",
         "command": command_typed(),
@@ -221,7 +219,7 @@ def _facts(run: str, model: BrainLM, store: Store, begun: float) -> dict[str, An
         "weights_sha256": weights_sha256(model),
         "preset": model.provenance.get("preset", ""),
         "num_parameters": model.network.num_parameters,
-        "seen": f"{len(seen)} of the {subjects.nunique()} subjects were seen in pretraining." if seen else "",
+        "seen": f"{seen}." if (seen := unseen(model, store, "allow")[1]) else "",
         "wall_time_s": round(time.monotonic() - begun, 1),
     }
 

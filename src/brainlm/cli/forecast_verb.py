@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +103,7 @@ def forecast(
         span.windows(part, model)  # refuses recordings that have no window
     for part in parts.values():
         show_failures(span.windows(part, model).excluded)
-    remark = _seen(model, parts, allow_seen=allow_seen)
+    remark = _seen(model, parts, learned=(training, validation), allow_seen=allow_seen)
     fit_if_needed(model, opened, strict=False)  # last, for it is long work
     step(
         f"forecasting {span.horizon} time points from {span.context}: {run} on {len(parts[split])} recordings of "
@@ -209,25 +209,17 @@ def _learning_parts(store: Store) -> tuple[Store, Store]:
     return store.select(split="train"), store.select(split="validation")
 
 
-def _seen(model: BrainLM, parts: Mapping[str, Store], *, allow_seen: bool) -> str:
+def _seen(model: BrainLM, parts: Mapping[str, Store], *, learned: Sequence[Store], allow_seen: bool) -> str:
     """What is to be said of judged people whom the model has seen.
 
     Raises:
         DataError: there are some, and that is not allowed.
     """
-    from brainlm.evaluation.model_method import refuse_seen_subjects
-    from brainlm.inference.disclosure import seen_in_training
+    from brainlm.evaluation.model_method import unseen
 
-    remarks = []
-    for name, part in parts.items():
-        if not allow_seen:
-            refuse_seen_subjects(model, part)
-            continue
-        subjects = part.metadata["subject"].astype(str)
-        both = seen_in_training(model.provenance, subjects)
-        if both:
-            remarks.append(f"{len(both)} of the {subjects.nunique()} people of {name} were seen in pretraining")
-    return "; ".join(remarks)
+    rule: Literal["allow", "refuse"] = "allow" if allow_seen else "refuse"
+    remarks = {name: unseen(model, part, rule, learned=learned)[1] for name, part in parts.items()}
+    return "; ".join(f"{name}: {remark}" for name, remark in remarks.items() if remark)
 
 
 def _tr_remark(model: BrainLM, name: str, part: Store) -> str:

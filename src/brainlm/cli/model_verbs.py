@@ -41,6 +41,7 @@ def pretrain(
         device: where it is trained.
         overwrite: remove the run that is there and start anew.
     """
+    from brainlm.data.planned import listed
     from brainlm.data.store import Store
     from brainlm.training.run import RunPlan
     from brainlm.training.run import pretrain as train
@@ -68,6 +69,10 @@ def pretrain(
                 say(f"{len(plan.windows.excluded)} recordings are shorter than a window and left out")
             if plan.validation is None:
                 say("the store has no validation recordings: the last model is kept, not the best")
+            splits = opened.metadata["split"]
+            if divided := [pair for pair in opened.copies if splits[pair[0]] != splits[pair[1]]]:
+                names = [" = ".join(opened.metadata["subject"][row] for row in pair) for pair in divided]
+                say(f"{len(divided)} recordings have copies in another split (import again): {listed(names, 5)}")
             training_bar.start(plan.stretches.epochs, plan.num_windows)
 
         summary = train(

@@ -89,7 +89,7 @@ def networks(
     """
     from brainlm.data.homologues import homologues
     from brainlm.data.store import Store
-    from brainlm.evaluation.model_method import refuse_seen_subjects
+    from brainlm.evaluation.model_method import unseen
     from brainlm.evaluation.networks.gathering import FAMILIES, FeatureRule
     from brainlm.evaluation.networks.labels import read_labels
     from brainlm.evaluation.networks.model_features import Passing
@@ -124,8 +124,7 @@ def networks(
     check_recordings(chosen, model, resample=resample)
     true = read_labels(opened.parcels, labels, homologues=homologues(opened.parcels), min_parcels=min_parcels)
     draw_folds(true.units, true.numbers, folds=folds, repeats=min(repeats, 1), seed=seed)  # refuses what it cannot draw
-    if not allow_seen:
-        refuse_seen_subjects(model, chosen)
+    _, remark = unseen(model, chosen, "allow" if allow_seen else "refuse", learned=(train,))
     fit_if_needed(model, opened, resample=resample)
     step(f"networks of {labels} from {' '.join([split, *select])} recordings of {store}")
     with progress_bar("telling networks") as bar:
@@ -137,7 +136,7 @@ def networks(
             rule=rule,
             folder=folder,
             cache=results / FEATURES,
-            facts=lambda: _facts(model, chosen, run, begun),
+            facts=lambda: _facts(model, chosen, run, begun, remark),
             on_progress=bar.update,
         )
     parts = Parts()
@@ -149,13 +148,10 @@ def networks(
     return parts.status()
 
 
-def _facts(model: BrainLM, store: Store, run: str, begun: float) -> dict[str, Any]:
+def _facts(model: BrainLM, store: Store, run: str, begun: float, remark: str) -> dict[str, Any]:
     import brainlm
-    from brainlm.inference.disclosure import seen_in_training
     from brainlm.inference.identity import weights_sha256
 
-    subjects = store.metadata["subject"].astype(str)
-    seen = seen_in_training(model.provenance, subjects)
     return {
         "program": f"brainlm {brainlm.__version__}",
         "command": command_typed(),
@@ -166,9 +162,7 @@ def _facts(model: BrainLM, store: Store, run: str, begun: float) -> dict[str, An
             "num_parameters": model.network.num_parameters,
             "weights_sha256": weights_sha256(model),
         },
-        "pretraining": pretraining_of(
-            model, f"{len(seen)} of the {subjects.nunique()} people here were seen in it" if seen else ""
-        ),
+        "pretraining": pretraining_of(model, remark),
         "wall_time_s": round(time.monotonic() - begun, 1),
     }
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainlm.atomic import check_writable
-from brainlm.cli.console import console, progress_bar, say
+from brainlm.cli.console import progress_bar, say
 from brainlm.cli.released import fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import selection
-from brainlm.errors import ConfigError, DataError
+from brainlm.errors import ConfigError
 from brainlm.extras import check_extra
 
 if TYPE_CHECKING:
@@ -74,13 +74,14 @@ class Desk:
         """
         from brainlm.data.missing_values import MissingRule
         from brainlm.data.store import Store
+        from brainlm.evaluation.model_method import unseen
         from brainlm.inference.cohort import check_recordings
 
         opened = Store.open(store)
         model = open_model(run, device=device)
         chosen = opened.select(**selection(select))
         check_recordings(chosen, model, resample=resample)
-        kept, remark = _unseen(model, chosen, seen)
+        kept, remark = unseen(model, chosen, seen)
         results = results_folder(run, store)
         check_writable(results / FEATURES)
         return cls(model, kept, results, level, transform, remark, opened, MissingRule.parse(missing))
@@ -103,6 +104,7 @@ class Desk:
         rows: RowRule,
     ) -> tuple[Study, Path]:
         """The study of one target and its folder; how the target is taken, and what the nuisance is, is told."""
+        from brainlm.data.planned import listed
         from brainlm.evaluation.phenotypes.blocks import nuisance_columns
         from brainlm.evaluation.phenotypes.folds import FoldRule
         from brainlm.evaluation.phenotypes.probing import open_study
@@ -114,6 +116,9 @@ class Desk:
         cohort = read_cohort(
             self.store, target, kind=kind, positive=named, level=self.level, classes=classes, missing=self.missing
         )
+        if cohort.copies:
+            pairs = listed([f"{one} = {other}" for one, other in cohort.copies], MOST_NAMED)
+            say(f"{len(cohort.copies)} pairs of people share a recording, and stay in one fold: {pairs}")
         nuisance = nuisance_columns(cohort, rows.nuisance)
         cohort.check_codes([*nuisance, *rows.adjustment.confounds, *rows.adjustment.keep])
         say(taken_as(cohort))
@@ -195,34 +200,6 @@ def check_positive(positive: Sequence[str], studies: Sequence[tuple[Study, Path]
                 found=f"--positive {word}",
                 remedy="correct the spelling, or leave --positive out",
             )
-
-
-def _unseen(model: BrainLM, store: Store, seen: str) -> tuple[Store, str]:
-    """The recordings that may be tested, and what is to be said of people the model has seen."""
-    from brainlm.inference.disclosure import seen_in_training
-
-    subjects = store.metadata["subject"].astype(str)
-    both = seen_in_training(model.provenance, subjects)
-    if both is None:
-        console.print(
-            "[yellow]the model does not say whom it was trained on: make sure that nobody in the store is[/yellow]"
-        )
-        return store, ""
-    if not both:
-        return store, ""
-    if seen == "allow":
-        return store, f"{len(both)} of the {subjects.nunique()} test people were seen in pretraining"
-    kept = store.take([row for row, subject in enumerate(subjects) if subject not in set(both)])
-    if seen == "leave_out" and len(kept):
-        say(f"{len(both)} people that the model was pretrained on are left out")
-        return kept, ""
-    raise DataError(
-        "the model was pretrained on people it would be tested on",
-        expected="people never seen in pretraining",
-        found=f"{len(both)} of {subjects.nunique()} seen: {', '.join(both[:MOST_NAMED])}"
-        + (" ..." if len(both) > MOST_NAMED else ""),
-        remedy="--select split=test, --seen leave_out, or --seen allow for a look that the table marks in red",
-    )
 
 
 def row_rule(

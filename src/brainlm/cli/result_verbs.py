@@ -54,6 +54,8 @@ def evaluate(
         allow_seen: judge on subjects the model was trained on, too; no evaluation, only a look.
         overwrite: replace an evaluation that is there.
     """
+    import numpy as np
+
     from brainlm.data.store import Store
     from brainlm.data.windows import Windows
     from brainlm.evaluation.examples import EXAMPLES_FILE, write_examples
@@ -74,7 +76,7 @@ def evaluate(
     model.check_store(opened)
     warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {store}")
     if not allow_seen:
-        refuse_seen_subjects(model, chosen)
+        refuse_seen_subjects(model, chosen, learned=(opened.take(np.flatnonzero(opened.metadata["split"] != "test")),))
     fit_if_needed(model, opened, strict=False)  # last, for it is long work
     step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
     length, hider = model.config.num_timepoints, PatchHider(model)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.data.fingerprints import fingerprint_of
 from brainlm.data.quality import Quality
 from brainlm.data.recording import Recording
 from brainlm.data.shards import KEY_COLUMNS, Row, StoredType, is_missing
@@ -66,7 +67,8 @@ class Admission:
         values: dict[str, str | float | int] = {name: getattr(recording, name) for name in KEY_COLUMNS}
         values |= {"site": recording.site, "source": recording.source, "split": split}
         values |= {"tr": float(recording.tr), "num_timepoints": recording.num_timepoints}
-        return Row(bold, values, dict(recording.phenotypes), recording_statistics(bold), quality)
+        phenotypes = dict(recording.phenotypes)
+        return Row(bold, values, phenotypes, recording_statistics(bold), fingerprint_of(bold), quality)
 
     def _check_identity(self, recording: Recording, split: str) -> None:
         if split not in SPLITS:

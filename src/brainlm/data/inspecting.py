@@ -14,6 +14,8 @@ import pandas as pd
 from brainlm.data.coverage import Coverage, coverage_of, parts
 from brainlm.data.exclusions import group_reasons
 from brainlm.data.quality import QUALITY_COLUMNS
+from brainlm.data.recording import recording_name
+from brainlm.data.shards import KEY_COLUMNS
 from brainlm.data.splits import SPLITS
 from brainlm.data.store import Store
 
@@ -59,6 +61,7 @@ def inspect_store(store: Store) -> Inspection:
         _quantiles("minutes", {"recording": metadata["num_timepoints"] * metadata["tr"] / 60}),
         _quality(metadata),
         _spread(store),
+        _copies(store),
         _without_signal(store, coverage),
         _phenotypes(store),
         _exclusions(store),
@@ -153,6 +156,16 @@ def _spread(store: Store) -> InspectionTable:
     ratio = spread.max() / spread.min()
     note = f"the widest recording has {ratio:.0f} times the spread of the narrowest" if ratio > 100 else ""
     return InspectionTable("level and spread", pd.DataFrame(found), note)
+
+
+def _copies(store: Store) -> InspectionTable:
+    """Recordings with the same signal, and the splits that they are in."""
+    metadata = store.metadata
+    names = [recording_name(*map(str, key)) for key in metadata[list(KEY_COLUMNS)].itertuples(index=False)]
+    rows = [(names[i], names[j], metadata["split"][i], metadata["split"][j]) for i, j in store.copies]
+    frame = pd.DataFrame(rows[:MAX_CATEGORIES], columns=["recording", "has the signal of", "split", "and split"])
+    note = f"{len(rows)} pairs, whatever their units; folds keep such people together" if rows else ""
+    return InspectionTable("the same signal twice", frame, note)
 
 
 def _without_signal(store: Store, coverage: Coverage) -> InspectionTable:

@@ -5,7 +5,6 @@ Robust z-scores within the store; nothing is left out here. The pictures of it a
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Callable
@@ -67,7 +66,7 @@ class Outliers:
         distance: root mean squared difference between the recording's correlation matrix and the cohort's mean, as a
             multiple of what is usual at its length; NaN where the signal was not read.
         distance_z: robust z-score of its logarithm.
-        twin: position of an earlier recording with the very same signal, else -1.
+        twin: position of the first recording with the same signal, whatever its units, else -1.
         read: whether the signal was read.
         num_parcels: in the correlation matrices.
         usual_spread, usual_distance: where the logarithms of most recordings lie.
@@ -129,7 +128,10 @@ def find_outliers(
         raise ConfigError(
             "--max_read is negative", expected="a number of recordings, or 0 for all", found=str(max_read)
         )
-    spread_N, twin_N = _spread(store)
+    spread_N = _spread(store)
+    twin_N = np.full(len(store), -1, dtype=np.int64)
+    for one, other in reversed(store.copies):
+        twin_N[other] = one
     rows = drawn(len(store), max_read or len(store), seed=seed)
     columns = np.arange(0, store.num_parcels, -(-store.num_parcels // MAX_PARCELS))
     distance_M = _distances(store, rows, columns, on_progress)
@@ -160,18 +162,15 @@ def drawn(num: int, at_most: int, *, seed: int) -> Int64[np.ndarray, "M"]:
     return np.sort(np.random.default_rng(seed).choice(num, at_most, replace=False))
 
 
-def _spread(store: Store) -> tuple[Float64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
-    """Spread relative to the cohort's, and copies: equal mean and deviation of all parcels, to the last bit."""
+def _spread(store: Store) -> Float64[np.ndarray, "N"]:
+    """Spread relative to the cohort's."""
     cohort = store.statistics_of(drawn(len(store), MAX_FOR_COHORT, seed=0)).std
     usual_P = _nanmedian(np.log(cohort), axis=0)
-    found, first_with, twins = [], dict[bytes, int](), []
+    found = []
     for rows in parts(store):
         statistics = store.statistics_of(rows)
         found.append(_nanmedian(np.log(statistics.std) - usual_P, axis=1))
-        for row, mean_P, std_P in zip(rows.tolist(), statistics.mean, statistics.std, strict=True):
-            earlier = first_with.setdefault(hashlib.sha256(mean_P.tobytes() + std_P.tobytes()).digest(), row)
-            twins.append(earlier if earlier != row else -1)
-    return np.exp(np.concatenate(found).astype(np.float64)), np.array(twins, dtype=np.int64)
+    return np.exp(np.concatenate(found).astype(np.float64))
 
 
 def _nanmedian(values: Float[np.ndarray, "N P"], *, axis: int) -> Float[np.ndarray, "M"]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from brainlm.data.exclusions import PLACE, group_reasons
+from brainlm.data.fingerprints import pairs_of_copies
 from brainlm.data.manifest import ATLAS_IMAGE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.quality import MeasuredSignal
@@ -22,7 +23,7 @@ from brainlm.data.read import MisfitError, Signal
 from brainlm.data.recording import Phenotype, Recording, recording_name
 from brainlm.data.scan import Scan
 from brainlm.data.shards import StoredType
-from brainlm.data.splits import SplitRule, assign_splits
+from brainlm.data.splits import SplitRule, assign_splits, bare_subject
 from brainlm.data.store_writer import StoreWriter
 from brainlm.errors import BrainLMError, DataError, Failure
 
@@ -138,7 +139,8 @@ def write_store(
     if not inputs_of:
         raise _nothing_left(failed)
     chosen = [plans[0] for plans in inputs_of.values()]
-    splits = assign_splits(people_of(chosen), split, existing=_own_splits(chosen))
+    people, own = people_of(chosen), _own_splits(chosen)
+    splits = assign_splits(people, split, existing=own)
     split_of = dict(zip(inputs_of, splits, strict=True))
     stored: list[_Stored] = []
     beside: list[Failure] = []
@@ -164,6 +166,12 @@ def write_store(
                 progress(number, len(inputs_of), name)
         if not stored:
             raise _nothing_left(failed)
+        copies = _copies(stored)
+        if copies and own is None:
+            subjects = [(one.plan.subject, other.plan.subject) for one, other in copies]
+            together = dict(zip(inputs_of, assign_splits(people, split, copies=subjects), strict=True))
+            writer.move({p.subject: together[p.name] for p in chosen if together[p.name] != split_of[p.name]})
+            split_of = together
         for failure in failed:
             writer.exclude(failure)
         if atlas_image is not None:
@@ -174,7 +182,7 @@ def write_store(
         num_subjects=len({item.plan.subject for item in stored}),
         num_per_split=dict(sorted(Counter(split_of[item.plan.name] for item in stored).items())),
         failures=tuple(failed),
-        notes=(*notes, *_notes_on_signals(stored), *_notes_on_others(beside)),
+        notes=(*notes, *_notes_on_copies(copies, split_of), *_notes_on_signals(stored), *_notes_on_others(beside)),
     )
 
 
@@ -202,6 +210,7 @@ class _Stored:
     transposed: bool
     reordered: bool
     remarks: tuple[str, ...]
+    fingerprint: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +253,9 @@ def _add_first(plans: Sequence[PlannedRecording], writer: StoreWriter, *, atlas:
                 continue
             recording = plan.with_signal(signal, atlas=atlas)
             quality = signal.quality if isinstance(signal, MeasuredSignal) else None
-            writer.add(recording, split=split, quality=quality)
-            stored.append(
-                _Stored(plan, signal.num_without_signal, signal.transposed, signal.reordered, tuple(signal.remarks))
-            )
+            fingerprint = writer.add(recording, split=split, quality=quality)
+            how = (signal.num_without_signal, signal.transposed, signal.reordered, tuple(signal.remarks))
+            stored.append(_Stored(plan, *how, fingerprint))
         except DataError as error:
             # What the disk refuses ends the import; what is wrong with one recording does not.
             if recording is not None and isinstance(error.__cause__, OSError):
@@ -287,6 +295,30 @@ def _nothing_left(failures: Sequence[Failure]) -> DataError:
         found=f"{len(failures)} failed; the first: {failures[0].reason}" if failures else "no recording",
         remedy=failures[0].remedy if failures else "give the folder with the parcellated time series",
     )
+
+
+def _copies(stored: Sequence[_Stored]) -> list[tuple[_Stored, _Stored]]:
+    """Recordings with the same signal."""
+    pairs = pairs_of_copies([item.fingerprint for item in stored])
+    return [(stored[one], stored[other]) for one, other in pairs]
+
+
+def _notes_on_copies(copies: Sequence[tuple[_Stored, _Stored]], split_of: Mapping[str, str]) -> list[str]:
+    """Which recordings have the same signal, and what that means for the splits."""
+    notes = []
+    for of_one, whose in ((False, "different people"), (True, "one person")):
+        pairs = [
+            (one.plan.name, other.plan.name)
+            for one, other in copies
+            if (bare_subject(one.plan.subject) == bare_subject(other.plan.subject)) is of_one
+        ]
+        if not pairs:
+            continue
+        divided = sum(split_of[one] != split_of[other] for one, other in pairs)
+        how = "they are in one split" if not divided else f"{divided} are divided between the splits of the source"
+        named = listed([f"{one} = {other}" for one, other in pairs], MOST_REMARKS)
+        notes.append(f"{len(pairs)} pairs of recordings of {whose} have the same signal ({how}): {named}")
+    return notes
 
 
 def _notes_on_signals(stored: Sequence[_Stored]) -> list[str]:

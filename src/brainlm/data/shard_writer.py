@@ -40,6 +40,7 @@ class ShardWriter:
         self._pending: list[Row] = []
         self._num_pending_values = 0
         self._phenotypes: list[list[Mapping[str, Phenotype]]] = []  # per shard, per row
+        self._fingerprints: list[list[str]] = []  # the same
         self._schemas: list[pa.Schema] = []  # per shard, as it was written
         self._file: BinaryIO | None = None
         self._stream: Any = None
@@ -58,14 +59,18 @@ class ShardWriter:
         if shard_is_full:
             self._close_shard()
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Write what is left; the manifest's entries of all shards."""
+    def finish(self, moved: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Write what is left; the manifest's entries of all shards.
+
+        Args:
+            moved: subjects whose split turned out to be another one than they were added with, with that split.
+        """
         self._flush()
         self._close_shard()
         schema = self.layout.schema()
         for number, written in enumerate(self._schemas):
-            if written != schema:
-                self._rewrite(number, schema)
+            if moved or written != schema:
+                self._rewrite(number, schema, moved or {})
         return [self._entry(number) for number in range(len(self._schemas))]
 
     def abandon(self) -> None:
@@ -93,8 +98,10 @@ class ShardWriter:
             self._stream = pa.ipc.new_stream(self._file, schema)
             self._schemas.append(schema)
             self._phenotypes.append([])
+            self._fingerprints.append([])
         self._stream.write_batch(encode(self._pending, self._schemas[-1]))
         self._phenotypes[-1] += [row.phenotypes for row in self._pending]
+        self._fingerprints[-1] += [row.fingerprint for row in self._pending]
         self._pending = []
         self._num_pending_values = 0
 
@@ -106,14 +113,20 @@ class ShardWriter:
         self._file = None
         atomic.sync(self._path(len(self._schemas) - 1))
 
-    def _rewrite(self, number: int, schema: pa.Schema) -> None:
+    def _rewrite(self, number: int, schema: pa.Schema, moved: Mapping[str, str]) -> None:
         path = self._path(number)
         beside = path.with_suffix(".rewritten")
         remaining = iter(self._phenotypes[number])
         with beside.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
             for batch in open_shard(path).to_batches():
                 phenotypes = [next(remaining) for _ in range(len(batch))]
-                stream.write_batch(_with_phenotypes(batch, phenotypes, self.layout, schema))
+                splits = [
+                    moved.get(subject, split)
+                    for subject, split in zip(
+                        *(batch.column(name).to_pylist() for name in ("subject", "split")), strict=True
+                    )
+                ]
+                stream.write_batch(_encoded_anew(batch, phenotypes, splits, self.layout, schema))
         atomic.sync(beside)
         beside.replace(path)
 
@@ -124,16 +137,23 @@ class ShardWriter:
             "num_recordings": len(self._phenotypes[number]),
             "num_bytes": path.stat().st_size,
             "sha256": sha256_of(path),
+            "fingerprints": self._fingerprints[number],
         }
 
 
-def _with_phenotypes(
-    batch: pa.RecordBatch, phenotypes: Sequence[Mapping[str, Phenotype]], layout: Layout, schema: pa.Schema
+def _encoded_anew(
+    batch: pa.RecordBatch,
+    phenotypes: Sequence[Mapping[str, Phenotype]],
+    splits: Sequence[str],
+    layout: Layout,
+    schema: pa.Schema,
 ) -> pa.RecordBatch:
-    """The batch with its phenotype columns encoded anew; all other buffers are passed on."""
+    """The batch with its phenotype and split columns encoded anew; all other buffers are passed on."""
     columns = [
         encode_phenotype([row.get(name) for row in phenotypes], schema.field(name).type)
         if name in layout.phenotypes
+        else pa.array(splits, type=schema.field(name).type)
+        if name == "split"
         else batch.column(name)
         for name in schema.names
     ]

@@ -47,6 +47,7 @@ class Row:
     values: Mapping[str, str | float | int]
     phenotypes: Mapping[str, Phenotype]
     statistics: RecordingStatistics
+    fingerprint: str
     quality: Quality | None = None
 
 
@@ -205,6 +206,7 @@ class Shards:
         self.num_parcels = num_parcels
         self._table = pa.concat_tables(tables)
         self.has_quality = has_quality(self._table.schema)
+        self.fingerprints: list[str] = []  # of all rows; filled in by the store, for its manifest has them
         self._signals: list[np.ndarray] = []  # per record batch, all values of its recordings
         self._lists: list[list[np.ndarray]] = []  # per record batch, three or four times (rows, P)
         self._batch_of: list[int] = []

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from brainlm.data.field_names import nearest
+from brainlm.data.fingerprints import joined
 from brainlm.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
@@ -158,13 +159,20 @@ def bare_subject(subject: str) -> str:
     return str(subject).removeprefix("sub-")
 
 
-def assign_splits(people: pd.DataFrame, rule: SplitRule, *, existing: Mapping[str, str] | None = None) -> pd.Series:
+def assign_splits(
+    people: pd.DataFrame,
+    rule: SplitRule,
+    *,
+    existing: Mapping[str, str] | None = None,
+    copies: Sequence[tuple[str, str]] = (),
+) -> pd.Series:
     """The split of every row: ``train``, ``validation`` or ``test``; rows of a subject, and of a group, agree.
 
     Args:
         people: a row a recording or a subject, with ``subject`` and the columns that the rule names.
         rule: how to divide.
         existing: splits already decided, by subject; they stay, and their whole group follows them.
+        copies: pairs of subjects who share a recording: they, and their groups, stay together.
 
     Raises:
         DataError: a column or held-out value is not there, a subject belongs to two groups, or ``existing`` puts
@@ -172,6 +180,10 @@ def assign_splits(people: pd.DataFrame, rule: SplitRule, *, existing: Mapping[st
     """
     _check_columns(people, rule, is_first=existing is None)
     unit_of_row = _units(people, rule)
+    if copies:
+        unit_of = dict(zip(people["subject"].map(bare_subject), unit_of_row, strict=True))
+        pairs = [(unit_of[bare_subject(one)], unit_of[bare_subject(other)]) for one, other in copies]
+        unit_of_row = unit_of_row.map(joined(list(unit_of_row), pairs))
     units = pd.DataFrame({"unit": unit_of_row, "held_out": _held_out(people, rule)}, index=people.index)
     units["stratum"] = people[rule.stratify].map(_text) if rule.stratify else ""
     # The smallest of a unit's values, so that the order of the rows does not matter.

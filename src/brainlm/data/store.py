@@ -19,12 +19,13 @@ from jaxtyping import Float, Float32, Int64
 
 from brainlm.atomic import replaced_for, temporary_for
 from brainlm.data.field_names import nearest
+from brainlm.data.fingerprints import fingerprint_of, pairs_of_copies
 from brainlm.data.manifest import ATLAS_IMAGE, MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.quality import QUALITY_COLUMNS
 from brainlm.data.recording import Recording
 from brainlm.data.shards import FIXED_COLUMNS, Shards, open_shard
-from brainlm.data.splits import SPLITS
+from brainlm.data.splits import SPLITS, bare_subject
 from brainlm.data.statistics import RecordingStatistics
 from brainlm.data.store_appender import StoreAppender, append
 from brainlm.data.store_writer import StoreWriter
@@ -73,6 +74,9 @@ class Store:
         parcels = Parcels.read(path / PARCELS_FILE)
         tables = [open_shard(path / shard["file"]) for shard in manifest.shards]
         shards = Shards(tables, num_parcels=len(parcels))
+        for shard in manifest.shards:
+            # Stores of earlier versions have none: they are computed from the signals when somebody asks.
+            shards.fingerprints += shard.get("fingerprints") or [""] * shard["num_recordings"]
         return cls(path, manifest=manifest, parcels=parcels, shards=shards, rows=np.arange(len(shards)))
 
     def __len__(self) -> int:
@@ -159,6 +163,26 @@ class Store:
             digest.update(shard["sha256"].encode())
         digest.update(self._rows.astype("<i8").tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of the signal of every recording; see ``fingerprints.py``. Not to be confused with ``fingerprint``."""
+        known = self._shards.fingerprints
+        for row in self._rows.tolist():
+            known[row] = known[row] or fingerprint_of(self._shards.bold(row))
+        return tuple(known[row] for row in self._rows.tolist())
+
+    @cached_property
+    def copies(self) -> tuple[tuple[int, int], ...]:
+        """The positions of all pairs of recordings with the same signal, whatever their names and units."""
+        return tuple((int(one), int(other)) for one, other in pairs_of_copies(self.fingerprints))
+
+    @property
+    def people_with_copies(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of subjects who share a recording, each pair once: one person under two names, or a mix-up."""
+        names = [bare_subject(subject) for subject in self._metadata["subject"]]
+        pairs = {(min(names[i], names[j]), max(names[i], names[j])) for i, j in self.copies if names[i] != names[j]}
+        return tuple(sorted(pairs))
 
     def select(self, **columns: Any) -> Store:
         """The recordings whose metadata have the given value, or one of the given values, in every column named.

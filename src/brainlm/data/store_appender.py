@@ -15,12 +15,13 @@ import pandas as pd
 
 from brainlm import atomic
 from brainlm.data.admission import Admission
+from brainlm.data.fingerprints import are_among, fingerprint_of
 from brainlm.data.manifest import MANIFEST_FILE, PARCELS_FILE, Manifest
 from brainlm.data.parcels import Parcels
 from brainlm.data.recording import Recording, recording_name
 from brainlm.data.shard_writer import ShardWriter
 from brainlm.data.shards import KEY_COLUMNS, STATE_FILE, Layout, Shards, dataset_state, open_shard
-from brainlm.data.splits import SplitRule, assign_splits
+from brainlm.data.splits import SPLITS, SplitRule, assign_splits
 from brainlm.errors import DataError, Failure
 
 WORK_FOLDER = ".appending"  # within the store
@@ -71,7 +72,13 @@ class StoreAppender:
             phenotypes=list(layout.phenotypes),
             numeric=[name for name, kind in layout.phenotypes.items() if kind == "float64"],
         )
-        for row in Shards(tables, num_parcels=len(parcels)).metadata().to_dict("records"):
+        shards = Shards(tables, num_parcels=len(parcels))
+        known = [
+            line for shard in manifest.shards for line in shard.get("fingerprints") or [""] * shard["num_recordings"]
+        ]
+        self._in_split: dict[str, list[str]] = {split: [] for split in SPLITS}  # fingerprints
+        for number, row in enumerate(shards.metadata().to_dict("records")):
+            self._in_split[row["split"]].append(known[number] or fingerprint_of(shards.bold(number)))
             name = recording_name(*(row[column] for column in KEY_COLUMNS))
             self._admission.remember(name, subject=row["subject"], split=row["split"], source=row["source"])
         self._shards = ShardWriter(
@@ -83,7 +90,8 @@ class StoreAppender:
 
         Args:
             recording: of the store's atlas, with no other phenotypes than the store has columns for.
-            split: None for the one its subject is in, or, for a new subject, the one that the store's rule gives.
+            split: None for the one its subject is in; for a new subject, the one that a copy of the recording is in, or
+                else the one that the store's rule gives.
 
         Raises:
             DataError: it does not fit, or the store's rule cannot decide on one subject alone (the appender goes on
@@ -99,6 +107,7 @@ class StoreAppender:
         except DataError as error:
             self._broken = error
             raise
+        self._in_split[str(row.values["split"])].append(row.fingerprint)
 
     def exclude(self, failure: Failure) -> None:
         """Note in the manifest an input that was left out."""
@@ -137,6 +146,9 @@ class StoreAppender:
         present = self._admission.split_of(recording.subject)
         if present is not None:
             return present
+        fingerprint = fingerprint_of(recording.bold)
+        if with_copy := [split for split, known in self._in_split.items() if are_among([fingerprint], known)[0]]:
+            return with_copy[-1]  # test before validation before train
         rule = SplitRule.from_description(self._manifest.split) if self._manifest.split else None
         if rule is None or rule.stratify:
             raise DataError(

@@ -79,6 +79,7 @@ class StoreWriter:
         self._folder = atomic.temporary_for(self.path)
         self._exclusions: list[Failure] = []
         self._broken: DataError | None = None
+        self._moved: dict[str, str] = {}
         self._admission = Admission(num_parcels=len(parcels), atlas=atlas, dtype=dtype, phenotypes=phenotypes)
         self._before_publishing = before_publishing
         self._coverage_sum = np.zeros(len(parcels))
@@ -107,8 +108,11 @@ class StoreWriter:
                 raise
         return self
 
-    def add(self, recording: Recording, *, split: str = "train", quality: Quality | None = None) -> None:
+    def add(self, recording: Recording, *, split: str = "train", quality: Quality | None = None) -> str:
         """Append a recording as the next row; ``quality`` is for stores that have columns for it.
+
+        Returns:
+            The fingerprint of its signal.
 
         Raises:
             DataError: it does not fit (the writer goes on without it), or the disk refuses (``__cause__`` is an
@@ -127,10 +131,15 @@ class StoreWriter:
         if quality is not None:
             self._coverage_sum += quality.parcel_coverage
             self._num_covered += 1
+        return row.fingerprint
 
     def exclude(self, failure: Failure) -> None:
         """Note in the manifest an input that was left out."""
         self._exclusions.append(failure)
+
+    def move(self, splits: Mapping[str, str]) -> None:
+        """Put subjects that were added into another split, with all their recordings."""
+        self._moved |= splits
 
     def attach(self, file: str | Path, name: str) -> None:
         """Keep a copy of a file in the store's folder, such as the atlas's label image."""
@@ -157,7 +166,7 @@ class StoreWriter:
         parcels = self._with_coverage(self._parcels)
         manifest = replace(
             self._manifest,
-            shards=self._shards.finish(),
+            shards=self._shards.finish(self._moved),
             exclusions=exclusions,
             parcels_sha256=parcels.fingerprint,
         )

@@ -10,6 +10,7 @@ import copy
 import torch
 
 from brainlm.inference.brainlm import BrainLM
+from brainlm.inference.disclosure import training_record
 from brainlm.model.autoencoder import MaskedAutoencoder
 
 
@@ -28,5 +29,5 @@ def untrained(model: BrainLM, *, seed: int = 0) -> BrainLM:
     twin.network = network.to(model.device).eval()
     twin.evaluation = None
     data = {name: value for name, value in model.provenance.get("data", {}).items() if name in ("tr_s", "atlas")}
-    twin.provenance = {"preset": model.provenance.get("preset", ""), "data": data | {"training_subjects": []}}
+    twin.provenance = {"preset": model.provenance.get("preset", ""), "data": data | training_record((), (), ())}
     return twin

@@ -102,7 +102,7 @@ def reasons(looked: Looked, index: int) -> list[str]:
     found = looked.outliers
     told = []
     if found.twin[index] >= 0:
-        told.append(f"the very same signal as {looked.names[found.twin[index]]}")
+        told.append(f"the same signal as {looked.names[found.twin[index]]}")
     if found.by_spread[index]:
         told.append(f"{_times(found.spread[index])} the cohort's spread")
     if found.by_connectivity[index]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import platform
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 
 import brainlm
 from brainlm.data.store import Store
-from brainlm.errors import Failure
-from brainlm.inference.disclosure import HASHED, PLAIN, public_provenance
+from brainlm.data.windows import Windows
+from brainlm.inference.disclosure import HASHED, PLAIN, public_provenance, training_record
 from brainlm.model.autoencoder import MaskedAutoencoder
 from brainlm.training.config import TrainingConfig
 
@@ -30,7 +31,8 @@ def provenance(
     step: int,
     windows_per_step: int,
     seconds: float,
-    too_short: Sequence[Failure],
+    windows: Windows,
+    validation: Windows | None,
 ) -> dict[str, Any]:
     """The record that a checkpoint carries.
 
@@ -44,7 +46,8 @@ def provenance(
         step: optimiser steps done.
         windows_per_step: seen in training, on all devices together.
         seconds: of training, interruptions left out.
-        too_short: training recordings without a window.
+        windows: of the training recordings; those without any were not seen.
+        validation: the same for those that chose the model.
     """
     return {
         "program": f"brainlm {brainlm.__version__}",
@@ -57,7 +60,7 @@ def provenance(
         "windows_per_step": windows_per_step,
         "wall_time_s": round(seconds, 1),
         "metrics": dict(figures),
-        "data": describe_data(store, too_short),
+        "data": describe_data(store, windows, validation),
         "scaler": training.scaler,
         "seed": training.seed,
         "model": dataclasses.asdict(network.config),
@@ -71,9 +74,13 @@ def provenance(
     }
 
 
-def describe_data(store: Store, too_short: Sequence[Failure]) -> dict[str, Any]:
+def describe_data(store: Store, windows: Windows, validation: Windows | None) -> dict[str, Any]:
     """What the model saw: names, numbers and checksums of the store, and whose recordings it was trained on."""
     table = store.metadata
+    train = windows.store.take(windows.recordings)
+    chose = None if validation is None else validation.store.take(validation.recordings)
+    chosen_by = () if chose is None else chose.metadata["subject"]
+    fingerprints = (*train.fingerprints, *(() if chose is None else chose.fingerprints))
     return {
         "store": store.path.name,
         "fingerprint": store.fingerprint,
@@ -84,8 +91,8 @@ def describe_data(store: Store, too_short: Sequence[Failure]) -> dict[str, Any]:
         "num_recordings": {str(k): int(v) for k, v in table["split"].value_counts().sort_index().items()},
         "num_subjects": {str(k): int(v) for k, v in table.groupby("split")["subject"].nunique().items()},
         "tr_s": sorted({float(tr) for tr in table["tr"]}),
-        "training_subjects": sorted(table.loc[table["split"] == "train", "subject"].unique().tolist()),
-        "exclusions": [*store.manifest.exclusions, *(dataclasses.asdict(failure) for failure in too_short)],
+        **training_record(train.metadata["subject"], chosen_by, fingerprints),
+        "exclusions": [*store.manifest.exclusions, *(dataclasses.asdict(failure) for failure in windows.excluded)],
     }
 
 
@@ -107,12 +114,14 @@ def with_finetuning(
         alike = public_provenance({"data": {PLAIN: sorted(subjects), "fingerprint": data[HASHED]["salt"]}})
         hashes = set(data[HASHED]["hashes"]).union(alike["data"][HASHED]["hashes"])
         data[HASHED] = {**data[HASHED], "hashes": sorted(hashes)}
+    recordings = store.take(np.flatnonzero(store.metadata["subject"].isin(subjects)))
     taught = {
         **taught,
         "store": store.path.name,
+        "url": store.manifest.source.get("url", ""),
         "fingerprint": store.fingerprint,
         "num_subjects": len(subjects),
-        "training_subjects": sorted(subjects),
+        **training_record(subjects, (), recordings.fingerprints),
     }
     return {**provenance, "data": data, "finetuned": taught}
 

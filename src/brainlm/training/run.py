@@ -159,7 +159,8 @@ def pretrain(
                 step=trainer.global_step,
                 windows_per_step=prepared.plan.schedule.windows_per_step,
                 seconds=standing.seconds,
-                too_short=prepared.plan.windows.excluded,
+                windows=prepared.plan.windows,
+                validation=prepared.plan.validation,
             )
             write_checkpoint(folder, Checkpoint(prepared.network, prepared.plan.scaler, store.parcels, record))
 
@@ -276,7 +277,7 @@ def _plan(
         seed=training.seed,
     )
     stretches = Stretches(training.epochs, schedule.steps_per_epoch, training.save_every_steps)
-    scaler = fitted or Scaler.fit(train, training.scaler)
+    scaler = fitted or Scaler.fit(train.take(windows.recordings), training.scaler)
     validation = None
     if (store.metadata["split"] == "validation").any():
         validation = Windows(store.select(split="validation"), model.num_timepoints, pad_short=training.pad_short)
@@ -294,7 +295,7 @@ def _network(store: Store, plan: RunPlan, config: ModelConfig, seed: int) -> Mas
 
 
 def _linear_moments(plan: RunPlan, num_timepoints: int) -> LinearMoments:
-    training = plan.windows.store
+    training = plan.windows.store.take(plan.windows.recordings)
     recordings = (scaled_recording(training, index, plan.scaler) for index in range(len(training)))
     moments = moments_of(recordings, num_lags=num_timepoints)
     return LinearMoments(

@@ -240,3 +240,25 @@ def test_a_single_person_of_a_class_with_many_recordings_is_still_one(make_store
     store = make_store(subject=["a", "a", "a", "b", "c"], state=["x", "x", "x", "y", "y"])
     with pytest.raises(DataError, match="x: 1, y: 2"):
         read_cohort(store, "state", level="recording")
+
+
+def test_people_who_share_a_recording_are_never_divided_by_a_fold(tmp_path):
+    from brainlm.data.recording import Recording
+    from brainlm.data.store import Store, StoreWriter
+    from brainlm.data.synthetic import synthetic_population, synthetic_recordings
+    from brainlm.evaluation.phenotypes.folds import FoldRule, inner_folds, make_folds
+
+    population = synthetic_population(num_parcels=10, num_networks=2)
+    made = list(synthetic_recordings(population, num_subjects=12, num_timepoints=80))
+    with StoreWriter(tmp_path / "a.store", population.parcels, atlas="synthetic", phenotypes=["age"]) as writer:
+        for number in range(24):
+            bold = made[number // 2].bold * (1 + number % 2)
+            writer.add(
+                Recording(bold, 2.0, f"sub-{number:02d}", atlas="synthetic", phenotypes={"age": float(number % 7)})
+            )
+    cohort = read_cohort(Store.open(tmp_path / "a.store"), "age", kind="regression")
+    assert cohort.copies == tuple((f"{n:02d}", f"{n + 1:02d}") for n in range(0, 24, 2))
+    for fold in make_folds(cohort, FoldRule.parse("4", repeats=2)):
+        assert not set(fold.train_M // 2) & set(fold.test_M // 2)
+        for train, test in inner_folds(cohort, fold.train_M, num_folds=3, seed=0):
+            assert not set(fold.train_M[train] // 2) & set(fold.train_M[test] // 2)

@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int64
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from brainlm.data.field_names import nearest
+from brainlm.data.fingerprints import joined
 from brainlm.errors import ConfigError, DataError
 from brainlm.evaluation.phenotypes.targets import Cohort, Kind
 from brainlm.evaluation.phenotypes.units import some, texts
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 def group_codes(cohort: Cohort, group: str | None) -> Int64[np.ndarray, "N"]:
     """The number of what is never divided: the unit's family where it has one, else its subject.
 
+    People who share a recording belong together, and their families with them.
+
     Args:
         cohort: the units.
         group: the column of families; None for subjects only.
@@ -34,8 +37,17 @@ def group_codes(cohort: Cohort, group: str | None) -> Int64[np.ndarray, "N"]:
         ConfigError: no such column.
         DataError: a subject has two families.
     """
-    if group is None:
-        return cohort.subjects_N
+    groups_N = cohort.subjects_N if group is None else _family_codes(cohort, group)
+    if not cohort.copies:
+        return groups_N
+    group_of = dict(zip(cohort.table["subject"], (f"{code:09d}" for code in groups_N.tolist()), strict=True))
+    pairs = [(group_of[one], group_of[other]) for one, other in cohort.copies]
+    whole = joined(list(group_of.values()), pairs)
+    names = [whole[group_of[subject]] for subject in cohort.table["subject"]]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _family_codes(cohort: Cohort, group: str) -> Int64[np.ndarray, "N"]:
     families = np.array(column_texts(cohort, group, setting="--group"), dtype=str)
     subjects_N = cohort.subjects_N
     family_of: dict[int, str] = {}

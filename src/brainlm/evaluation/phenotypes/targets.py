@@ -61,6 +61,7 @@ class Cohort:
         num_left_out: units of the store whose class is not among those that were asked for.
         varying: per column that differs within a unit, the subjects in whom it does.
         missing: what was said about values that look like codes for missing.
+        copies: pairs of people who share a recording; no fold divides them.
     """
 
     table: pd.DataFrame
@@ -71,6 +72,7 @@ class Cohort:
     num_left_out: int = 0
     varying: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: MissingRule = field(default_factory=MissingRule)
+    copies: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -149,7 +151,10 @@ def read_cohort(
     # Once more for those with a label only, so that nobody else decides which columns are constant.
     known = np.flatnonzero(np.isfinite(labels.values_U))
     kept = np.sort(np.concatenate([everybody.recordings[unit] for unit in known]))
-    return replace(_cohort(target, units_of(metadata.iloc[kept], level), labels, level), missing=missing)
+    cohort = _cohort(target, units_of(metadata.iloc[kept], level), labels, level)
+    here = set(cohort.table["subject"])
+    copies = tuple(pair for pair in store.people_with_copies if here.issuperset(pair))
+    return replace(cohort, missing=missing, copies=copies)
 
 
 def _without(missing: MissingRule, metadata: pd.DataFrame, phenotypes: Sequence[str]) -> pd.DataFrame:
