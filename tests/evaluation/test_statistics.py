@@ -91,13 +91,31 @@ def test_the_order_of_subjects_does_not_move_the_estimate(rng: np.random.Generat
 
 def test_one_subject_has_an_estimate_but_no_interval():
     bootstrap = SubjectBootstrap.draw(1, num_bootstrap=100, seed=0)
-    assert bootstrap.interval(sums_of(np.array([2.0])), mean) == Interval(2.0, None, None)
+    assert bootstrap.interval(sums_of(np.array([2.0])), mean) == Interval(2.0)
 
 
 def test_an_undefined_statistic_has_neither():
     bootstrap = SubjectBootstrap.draw(3, num_bootstrap=100, seed=0)
     found = bootstrap.interval(np.ones((3, 2)), lambda sums: np.full(sums.shape[:-1], np.nan))
-    assert found == Interval(None, None, None)
+    assert np.isnan([found.value, found.low, found.high]).all()
+    assert found.verdict == "unknown"
+    assert found.as_dict() == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        (Interval(0.2, 0.1, 0.3), "better"),
+        (Interval(0.2, 0.1, 0.3, p=0.05), "better"),
+        (Interval(0.2, 0.1, 0.3, p=0.06), "level"),  # a test that does not agree
+        (Interval(-0.2, -0.3, -0.1, p=0.001), "worse"),
+        (Interval(0.2, 0.0, 0.3), "level"),
+        (Interval(0.2), "unknown"),
+    ],
+)
+def test_a_win_needs_the_interval_and_the_test(interval, verdict):
+    assert interval.verdict == verdict
+    assert Interval.read(interval.as_dict()).verdict == verdict
 
 
 def test_the_same_seed_gives_the_same_resamples():

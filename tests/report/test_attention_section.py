@@ -74,7 +74,7 @@ def test_an_effect_is_counted_by_its_direction(run: RunFolder) -> None:
     written = words(section_of(run, content))
     num = content["contrast"]["num_significant"]
     higher = sum(t > 0 and q < 0.05 for t, q in zip(content["contrast"]["t"], content["contrast"]["q"], strict=True))
-    assert f"{num} of 40 parcels differ at q < 0.05: attention is higher in “up” in {higher} of them" in written
+    assert f"{num} of 40 parcels differ at q ≤ 0.05: attention is higher in “up” in {higher} of them" in written
     assert "within 33 subjects (paired); 2 subjects left out" in written
 
 
@@ -83,7 +83,7 @@ def test_a_contrast_without_a_significant_parcel_is_called_that(run: RunFolder) 
     content = make_attention(PARCELS, contrast="two-sample")
     content["contrast"] |= {"q": [0.7] * 40}
     section = section_of(run, content)
-    assert "None of 40 parcels differs at q < 0.05 (smallest q = 0.700)" in words(section)
+    assert "None of 40 parcels differs at q ≤ 0.05 (smallest q = 0.700)" in words(section)
     assert "not to be read parcel by parcel" in words(section)
     assert "up (16 subjects) minus down (17 subjects), different people" in words(section)
 

@@ -19,13 +19,13 @@ from brainlm.cli.phenotype_desk import command_typed
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.cli.result_verbs import part_of
 from brainlm.errors import ConfigError
+from brainlm.evaluation.statistics import SIGNIFICANT
 
 if TYPE_CHECKING:
     from brainlm.data.store import Store
     from brainlm.evaluation.attention.running import AttentionStudy
     from brainlm.inference.brainlm import BrainLM
 
-SIGNIFICANT = 0.05
 SHOWN = 8  # parcels of a table on screen; all are in table.csv
 
 
@@ -202,7 +202,7 @@ def _shown(study: AttentionStudy) -> _Shown:
     contrast = study.results["contrast"]
     num_parcels = sum(t is not None for t in contrast["t"])
     # A map of t looks vivid also where nothing is to be seen.
-    found_in = f"{contrast['num_significant'] or 'no'} of {num_parcels} parcels with q < {SIGNIFICANT:g}"
+    found_in = f"{contrast['num_significant'] or 'no'} of {num_parcels} parcels with q ≤ {SIGNIFICANT:g}"
     return _Shown(t_P, f"t, {contrast['direction']} ({found_in})", 0.0)
 
 
@@ -262,7 +262,7 @@ def _show(study: AttentionStudy) -> None:
         show_table("by network", pd.DataFrame(map(_network_row, study.results["networks"])))
     console.print(f"[bold]{escape(study.results['conclusion'])}[/bold]", soft_wrap=True)
     for one in (study.results["contrast"] or {}).get("confounds", ()):
-        if one["p"] < SIGNIFICANT:
+        if one["p"] <= SIGNIFICANT:
             console.print(f"[yellow]{escape(one['sentence'])}[/yellow]", soft_wrap=True)
     for note in study.results["notes"]:
         say(f"- {note}")

@@ -10,6 +10,7 @@ the truth does not vary.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from brainlm.evaluation.statistics import Interval, SubjectBootstrap, sign_flip_p
 
 # A variance below this share of the mean square is rounding, not variation.
 RELATIVE_ROUNDING = 1e-12
@@ -116,3 +119,26 @@ def _divide(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     numerator, denominator = np.asarray(numerator), np.asarray(denominator)
     known = denominator > 0
     return np.where(known, numerator / np.where(known, denominator, 1.0), np.nan)
+
+
+def r2_difference(
+    sums_SK: Float64[np.ndarray, "S 8"],
+    others_SK: Float64[np.ndarray, "S 8"],
+    resamples: SubjectBootstrap,
+    *,
+    seed: int,
+) -> Interval:
+    """R2 of one method minus that of another, with an interval over subjects and the p of the sign-flip test.
+
+    Both methods are scored on the same values, so that the difference of their R2 is a sum over subjects: of how much
+    smaller the squared error is, over the variation of all values.
+
+    Args:
+        sums_SK, others_SK: the sums of each subject.
+        resamples: of these subjects.
+        seed: of the signs.
+    """
+    assert np.array_equal(sums_SK[:, Term.COUNT], others_SK[:, Term.COUNT]), "the same values for both"
+    gain_S = others_SK[:, Term.SQUARED_ERROR] - sums_SK[:, Term.SQUARED_ERROR]
+    found = resamples.difference(sums_SK, others_SK, r2)
+    return replace(found, p=sign_flip_p(gain_S, seed=seed))

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 
 from brainlm.baselines.predictor import Predictor
 from brainlm.evaluation.masking import MaskedWindows
-from brainlm.evaluation.metrics import METRICS, ScoreSums, Term, r2
-from brainlm.evaluation.statistics import SubjectBootstrap, few_subjects_note
+from brainlm.evaluation.metrics import METRICS, ScoreSums, Term, r2, r2_difference
+from brainlm.evaluation.plain_json import plain
+from brainlm.evaluation.statistics import Interval, SubjectBootstrap, few_subjects_note
 from brainlm.model.masks import Mask
 
 FORMAT_VERSION = 1
@@ -74,7 +74,7 @@ def evaluate_reconstruction(
 
         sums = _score(able, windows, mask, subject_N, on_batch=report)
         scored = [_Scored(method, method is model, own) for method, own in zip(able, sums, strict=True)]
-        results.append(_condition(mask, scored, names.tolist(), resamples))
+        results.append(_condition(mask, scored, names.tolist(), resamples, bootstrap.seed))
     notes = ["R2, MAE and r are of scaled values; R2 is about the mean of the hidden values and never clipped."]
     if windows.scaler.kind != "none":
         notes.append(
@@ -82,22 +82,25 @@ def evaluate_reconstruction(
             "method alike: part of any forecast is the return to that centre."
         )
     notes += few_subjects_note(len(names))
-    return {
-        "format_version": FORMAT_VERSION,
-        "kind": "reconstruction",
-        "model": dict(model_facts or {}),
-        "store": _store_facts(windows, num_subjects=len(names)),
-        "settings": {
-            "num_timepoints": windows.windows.num_timepoints,
-            "seed": windows.seed,
-            "num_bootstrap": bootstrap.num_bootstrap,
-            "bootstrap_seed": bootstrap.seed,
-            "confidence": bootstrap.confidence,
-            "scaler": windows.scaler.kind,
-        },
-        "notes": notes,
-        "conditions": results,
-    }
+    found: dict[str, Any] = plain(
+        {
+            "format_version": FORMAT_VERSION,
+            "kind": "reconstruction",
+            "model": dict(model_facts or {}),
+            "store": _store_facts(windows, num_subjects=len(names)),
+            "settings": {
+                "num_timepoints": windows.windows.num_timepoints,
+                "seed": windows.seed,
+                "num_bootstrap": bootstrap.num_bootstrap,
+                "bootstrap_seed": bootstrap.seed,
+                "confidence": bootstrap.confidence,
+                "scaler": windows.scaler.kind,
+            },
+            "notes": notes,
+            "conditions": results,
+        }
+    )
+    return found
 
 
 def _store_facts(windows: MaskedWindows, *, num_subjects: int) -> dict[str, Any]:
@@ -142,7 +145,7 @@ class _Scored:
 
 
 def _condition(
-    mask: Mask, scored: Sequence[_Scored], subjects: list[str], resamples: SubjectBootstrap
+    mask: Mask, scored: Sequence[_Scored], subjects: list[str], resamples: SubjectBootstrap, seed: int
 ) -> dict[str, Any]:
     """One entry of ``"conditions"``."""
     model = next((entry for entry in scored if entry.is_model), None)
@@ -153,7 +156,7 @@ def _condition(
     )
     difference = None
     if model is not None and best is not None:
-        difference = resamples.difference(model.sums.by_subject, best.sums.by_subject, r2)
+        difference = r2_difference(model.sums.by_subject, best.sums.by_subject, resamples, seed=seed)
     return {
         "mask": mask.kind,
         "amount": mask.amount,
@@ -161,9 +164,7 @@ def _condition(
         "num_hidden_values": int(scored[0].sums.pooled[Term.COUNT]) if scored else 0,
         "methods": [_method(mask, entry, subjects, resamples) for entry in scored],
         "best_baseline": None if best is None else best.method.name,
-        "difference": None
-        if difference is None
-        else {"r2": difference.value, "low": difference.low, "high": difference.high},
+        "difference": None if difference is None else _renamed(difference),
     }
 
 
@@ -173,14 +174,14 @@ def _method(mask: Mask, scored: _Scored, subjects: list[str], resamples: Subject
     for name, metric in METRICS.items():
         interval = resamples.interval(scored.sums.by_subject, metric)
         entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    entry["r2_per_parcel"] = _numbers(r2(scored.sums.by_parcel))
-    entry["r2_per_subject"] = dict(zip(subjects, _numbers(r2(scored.sums.by_subject)), strict=True))
+    entry["r2_per_parcel"] = r2(scored.sums.by_parcel)
+    entry["r2_per_subject"] = dict(zip(subjects, r2(scored.sums.by_subject), strict=True))
     if mask.kind == "future":
         by_step = scored.sums.by_step
-        entry["r2_by_step"] = _numbers(r2(by_step[by_step[:, Term.COUNT] > 0]))
+        entry["r2_by_step"] = r2(by_step[by_step[:, Term.COUNT] > 0])
     return entry
 
 
-def _numbers(values: Float64[np.ndarray, "N"]) -> list[float | None]:
-    """Plain numbers; None where undefined."""
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+def _renamed(difference: Interval) -> dict[str, float | None]:
+    fields = difference.as_dict()
+    return {"r2": fields.pop("value"), **fields}

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.stats import rankdata
 
-from brainlm.report.attention_study import SIGNIFICANT, AttentionContrast, AttentionStudy, DeletionCurves
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import SIGNIFICANT, Interval
+from brainlm.report.attention_study import AttentionContrast, AttentionStudy, DeletionCurves
 from brainlm.report.phenotype_words import p_number
 from brainlm.report.sentences import bounds, counted, number
 from brainlm.report.style import FIRST_LEVEL, MODEL, MUTED, SECOND_LEVEL, Mark, Panel, drawing, svg_uri
@@ -62,10 +62,10 @@ def volcano_panel(study: AttentionStudy, contrast: AttentionContrast) -> Panel:
         uri = svg_uri(figure)
     num = int(is_clear.sum())
     smallest = contrast.smallest_q
-    told = f"{num or 'no'} of {counted(int(known.sum()), 'parcel')} with q < {SIGNIFICANT:g}"
+    told = f"{num or 'no'} of {counted(int(known.sum()), 'parcel')} with q ≤ {SIGNIFICANT:g}"
     note = f"{told}; smallest q = {p_number(smallest)}" if math.isfinite(smallest) else told
     note += f"; smallest p possible: {p_number(1 / (contrast.num_permutations + 1))}"
-    note += "; dotted line: the largest p with q < .05" if num else ""
+    note += "; dotted line: the largest p with q ≤ .05" if num else ""
     return Panel(title="Every parcel", alt=f"Difference in attention against −log10 p: {note}.", uri=uri, note=note)
 
 
@@ -112,7 +112,7 @@ def _deletion_note(found: DeletionCurves) -> str:
     told = []
     for other, difference in (("random", found.most_minus_random), ("least", found.most_minus_least)):
         if difference is not None and math.isfinite(difference.value):
-            has_interval = math.isfinite(difference.low + difference.high)
+            has_interval = difference.has_limits
             limits = f" {bounds(difference, sign=True)}" if has_interval else ""
             told.append(f"most − {other}: {number(difference.value, sign=True)}{limits}")
     return "; ".join(told)

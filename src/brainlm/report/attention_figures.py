@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from brainlm.data.parcels import Parcels
-from brainlm.report.attention_study import SIGNIFICANT, AttentionStudy, NetworkAttention
+from brainlm.evaluation.statistics import SIGNIFICANT
+from brainlm.report.attention_study import AttentionStudy, NetworkAttention
 from brainlm.report.parcel_charts import network_column, network_names, network_title
 from brainlm.report.phenotype_words import p_number
 from brainlm.report.sentences import bounds, number
@@ -66,7 +67,7 @@ def _relative_panel(study: AttentionStudy, entries: Sequence[NetworkAttention]) 
         _rows_axes(axes, study, entries, 1.0)
         for row, entry in enumerate(entries):
             found = entry.relative
-            if math.isfinite(found.low + found.high):
+            if found.has_limits:
                 axes.plot([found.low, found.high], [row, row], color=MODEL, linewidth=2, solid_capstyle="butt")
             axes.plot([found.value], [row], marker="o", markersize=7, color=MODEL)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
@@ -91,7 +92,7 @@ def _network_contrast_panel(
             if not math.isfinite(entry.t):
                 continue
             colour = FIRST_LEVEL if entry.t > 0 else SECOND_LEVEL
-            filled = colour if entry.q < SIGNIFICANT else "white"
+            filled = colour if entry.q <= SIGNIFICANT else "white"
             axes.plot([0, entry.t], [row, row], color=colour, linewidth=1.2)
             axes.plot([entry.t], [row], marker="o", markersize=8, color=colour, markerfacecolor=filled)
             axes.annotate(f"q = {p_number(entry.q)}", (1.02, row), xycoords=("axes fraction", "data"), va="center",
@@ -104,7 +105,7 @@ def _network_contrast_panel(
         title="The contrast by network",
         alt=f"t of {levels[0]} minus {levels[1]} by network: {told}.",
         uri=uri,
-        note="filled: q < .05, adjusted over networks",
+        note="filled: q ≤ .05, adjusted over networks",
     )
 
 

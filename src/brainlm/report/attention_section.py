@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from brainlm.evaluation.statistics import SIGNIFICANT
 from brainlm.report import (
     attention_evidence,
     attention_figures,
@@ -19,7 +20,7 @@ from brainlm.report import (
     brain_views,
     parcel_charts,
 )
-from brainlm.report.attention_study import SIGNIFICANT, AttentionContrast, AttentionStudy
+from brainlm.report.attention_study import AttentionContrast, AttentionStudy
 from brainlm.report.blocks import Block, Picture, Section, Sentence, View
 from brainlm.report.brain_maps import Brain, PaintedBrain, picture
 from brainlm.report.phenotype_words import p_number
@@ -89,12 +90,12 @@ def _compared(contrast: AttentionContrast) -> str:
 def _confounds(study: AttentionStudy) -> list[Block]:
     """In red what differs between the levels; what was looked at and does not, in one plain sentence."""
     rows = study.contrast.confounds if study.contrast is not None else ()
-    differing = [row for row in rows if row.p < SIGNIFICANT]
+    differing = [row for row in rows if row.p <= SIGNIFICANT]
     blocks: list[Block] = []
     if differing:
         text = " ".join(row.sentence or f"{row.column} differs (p = {p_number(row.p)})." for row in differing)
         blocks.append(Sentence(f"The two levels differ in more than the label: {text}", warning=True))
-    alike = [row for row in rows if row.p >= SIGNIFICANT]
+    alike = [row for row in rows if row.p > SIGNIFICANT]
     if alike:
         told = ", ".join(f"{row.column} (p = {p_number(row.p)})" for row in alike)
         blocks.append(Sentence(f"Not shown to differ between the two levels: {told}."))
@@ -156,7 +157,7 @@ def _contrast(run: RunFolder, brain: Brain | None, study: AttentionStudy) -> lis
     if is_clear.any() and brain is not None:
         masked = np.where(is_clear, contrast.t_P, np.nan)
         num = counted(int(is_clear.sum()), "parcel")
-        about = f"The same, only the {num} with q < {SIGNIFICANT:g} coloured, on the same scale."
+        about = f"The same, only the {num} with q ≤ {SIGNIFICANT:g} coloured, on the same scale."
         blocks.append(Picture(brain.tiles(masked, scale), about, layout="brain"))
     return blocks
 
@@ -167,16 +168,16 @@ def _found(contrast: AttentionContrast) -> str:
     if num:
         higher = int((contrast.is_significant_P & (contrast.t_P > 0)).sum())
         text += (
-            f" at q < {SIGNIFICANT:g}: attention is higher in “{contrast.levels[0]}” in {higher} of them, in "
+            f" at q ≤ {SIGNIFICANT:g}: attention is higher in “{contrast.levels[0]}” in {higher} of them, in "
             f"“{contrast.levels[1]}” in {num - higher}."
         )
     else:
         text += (
-            f" at q < {SIGNIFICANT:g} (smallest q = {p_number(contrast.smallest_q)}). The map below is then not to be "
+            f" at q ≤ {SIGNIFICANT:g} (smallest q = {p_number(contrast.smallest_q)}). The map below is then not to be "
             "read parcel by parcel: patterns like it arise by chance."
         )
     if contrast.p_fwe_P is not None:
-        family = int((np.nan_to_num(contrast.p_fwe_P, nan=1.0) < SIGNIFICANT).sum())
+        family = int((np.nan_to_num(contrast.p_fwe_P, nan=1.0) <= SIGNIFICANT).sum())
         text += f" Corrected for the family of all parcels (largest |t|): {family}."
     r = contrast.amplitude_r
     if r is not None and math.isfinite(r.value):
@@ -275,4 +276,4 @@ def tally(studies: Sequence[AttentionStudy]) -> str:
         pieces.append(f"{name} in {num} of {counted(tested, 'parcel')}" if num else f"{name} in no parcel")
     if not pieces:
         return ""
-    return f"Attention differs at q < {SIGNIFICANT:g}: " + "; ".join(pieces) + "."
+    return f"Attention differs at q ≤ {SIGNIFICANT:g}: " + "; ".join(pieces) + "."

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from brainlm.report.evaluation_file import Interval
-
-SIGNIFICANT = 0.05  # of a false discovery rate
+from brainlm.evaluation.statistics import SIGNIFICANT, Interval
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class AttentionContrast:
     @property
     def is_significant_P(self) -> np.ndarray:  # noqa: N802 - shape suffix
         """Parcels whose adjusted p is below .05."""
-        return np.nan_to_num(self.q_P, nan=1.0) < SIGNIFICANT
+        return np.nan_to_num(self.q_P, nan=1.0) <= SIGNIFICANT
 
     @property
     def smallest_q(self) -> float:

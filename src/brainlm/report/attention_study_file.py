@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.files import damaged, read_json
 from brainlm.report.attention_study import (
     AttentionContrast,
@@ -18,7 +19,7 @@ from brainlm.report.attention_study import (
     LagCurves,
     NetworkAttention,
 )
-from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
+from brainlm.report.evaluation_file import number_or_nan, optional_interval
 from brainlm.report.reading import natural_key, result_file
 
 FORMAT_VERSION = 1
@@ -118,7 +119,7 @@ def _lags(entry: Mapping[str, Any] | None) -> LagCurves | None:
 def _network(entry: Mapping[str, Any]) -> NetworkAttention:
     tested = entry.get("contrast") or {}
     t, p, q = (number_or_nan(tested.get(name)) for name in ("t", "p", "q"))
-    relative = read_interval(entry["attention_relative"])
+    relative = Interval.read(entry["attention_relative"])
     return NetworkAttention(str(entry["name"]), int(entry["num_parcels"]), relative, t=t, p=p, q=q)
 
 
@@ -129,7 +130,7 @@ def _deletion(entry: Mapping[str, Any]) -> DeletionCurves:
 
 
 def _interval_or_nan(entry: Mapping[str, Any] | None) -> Interval:
-    return read_interval(entry or {})
+    return Interval.read(entry or {})
 
 
 def _contrast(entry: Mapping[str, Any] | None, num_parcels: int) -> AttentionContrast | None:
@@ -161,7 +162,7 @@ def _correlation(entry: Mapping[str, Any] | float | None) -> Interval | None:
     """With an interval or, over the parcels of one map, without."""
     if entry is None or isinstance(entry, Mapping):
         return optional_interval(entry)
-    return Interval(float(entry), *[float("nan")] * 2)
+    return Interval(float(entry))
 
 
 def _files(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from brainlm.data.parcels import Parcels
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.attention_study import AttentionStudy
 from brainlm.report.blocks import Block, Cell, Sentence, Table
-from brainlm.report.evaluation_file import Interval
 from brainlm.report.facts import facts_table
 from brainlm.report.phenotype_words import p_number
 from brainlm.report.sentences import bounds, number
@@ -91,7 +91,7 @@ def _score(score: Interval, *, is_difference: bool = False) -> Cell:
     if not math.isfinite(score.value):
         return Cell("–", look="number")
     digits = 3 if is_difference else 2
-    has_interval = math.isfinite(score.low + score.high)
+    has_interval = score.has_limits
     small = bounds(score, sign=is_difference) if has_interval else ""
     return Cell(number(score.value, digits=digits, sign=is_difference), small, "number")
 

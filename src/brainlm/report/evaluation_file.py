@@ -8,31 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.evaluation.statistics import Interval, Verdict
+
 FORMAT_VERSION = 1
-Verdict = Literal["better", "worse", "level", "unknown"]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number with its bootstrap interval; NaN where it could not be computed."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of a difference: ``better`` or ``worse`` only when it excludes 0; ``level`` when it does not."""
-        if not math.isfinite(self.low + self.high):
-            return "unknown"
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "level"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +122,7 @@ def _condition(entry: Mapping[str, Any]) -> Condition:
         num_hidden_values=int(entry.get("num_hidden_values", 0)),
         methods=tuple(_method(method) for method in entry["methods"]),
         best_baseline=entry.get("best_baseline"),
-        difference=None
-        if difference is None
-        else Interval(
-            number_or_nan(difference["r2"]), number_or_nan(difference["low"]), number_or_nan(difference["high"])
-        ),
+        difference=None if difference is None else Interval.read({**difference, "value": difference["r2"]}),
     )
 
 
@@ -163,14 +142,9 @@ def _interval(entry: Mapping[str, Any], name: str) -> Interval:
     return Interval(*(number_or_nan(entry.get(name + suffix)) for suffix in ("", "_low", "_high")))
 
 
-def read_interval(entry: Mapping[str, Any]) -> Interval:
-    """The ``{"value", "low", "high"}`` of any results file; null is a number that could not be computed."""
-    return Interval(*(number_or_nan(entry.get(name)) for name in ("value", "low", "high")))
-
-
 def optional_interval(entry: Mapping[str, Any] | None) -> Interval | None:
     """None where there is no entry or no value in it."""
-    return None if entry is None or entry.get("value") is None else read_interval(entry)
+    return None if entry is None or entry.get("value") is None else Interval.read(entry)
 
 
 def number_or_nan(value: float | int | None) -> float:

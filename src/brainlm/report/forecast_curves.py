@@ -13,7 +13,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.forecast_marks import families
 from brainlm.report.forecast_study import PRETRAINED, Forecast, ForecastCohort, StepScores
 from brainlm.report.forecast_words import step_label
@@ -274,5 +274,5 @@ def at_step(cohort: ForecastCohort, name: str, *, metric: str, step: int) -> Int
     method = cohort.method(name)
     steps = method.by_step.get(metric) if method is not None else None
     if steps is None:
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(math.nan)
     return Interval(*(float(values[step - 1]) for values in (steps.value_H, steps.low_H, steps.high_H)))

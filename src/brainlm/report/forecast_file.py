@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.files import damaged, read_json
-from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
+from brainlm.report.evaluation_file import number_or_nan, optional_interval
 from brainlm.report.forecast_study import (
     GROUPS,
     Band,
@@ -107,7 +108,7 @@ def _comparison(entry: Mapping[str, Any]) -> Comparison:
     return Comparison(
         str(entry["name"]),
         str(entry["other"]),
-        difference=read_interval(entry["difference"]),
+        difference=Interval.read(entry["difference"]),
         p=number_or_nan(entry.get("p_paired")),
     )
 
@@ -139,7 +140,7 @@ def _method(entry: Mapping[str, Any], horizon: int) -> ForecastMethod:
         tuned=str(entry.get("tuned") or ""),
         seconds=number_or_nan(entry.get("seconds")),
         window_ms=number_or_nan(entry.get("window_ms")),
-        scores={str(metric): read_interval(score) for metric, score in entry["scores"].items() if score is not None},
+        scores={str(metric): Interval.read(score) for metric, score in entry["scores"].items() if score is not None},
         by_step={str(m): _by_step(rows, horizon, name) for m, rows in (entry.get("by_step") or {}).items() if rows},
         r2_P=_numbers(per_parcel) if per_parcel else None,
         r2_subject_N=np.sort(subjects[np.isfinite(subjects)]),
@@ -150,7 +151,7 @@ def _method(entry: Mapping[str, Any], horizon: int) -> ForecastMethod:
 
 
 def _by_step(rows: Sequence[Mapping[str, Any] | None], horizon: int, name: str) -> StepScores:
-    found = [Interval(math.nan, math.nan, math.nan) if row is None else read_interval(row) for row in rows]
+    found = [Interval(math.nan) if row is None else Interval.read(row) for row in rows]
     value_H, low_H, high_H = (
         _steps([getattr(score, part) for score in found], horizon, name) for part in ("value", "low", "high")
     )

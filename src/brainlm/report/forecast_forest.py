@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.forecast_study import GROUPS, ForecastCohort
 from brainlm.report.forest import NAME_ABOVE, Forest, ForestMethod, draw_arrow, forest_limits
 from brainlm.report.phenotype_words import has_interval

@@ -6,7 +6,6 @@ asked. What was not computed is None, NaN or empty. P parcels, H steps of the ho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from brainlm.report.evaluation_file import Interval, Verdict
+from brainlm.evaluation.statistics import Interval, Verdict
 
 # In the order in which they are listed: the model's own ways first, then what it is measured against.
 GROUPS: Mapping[str, str] = {
@@ -152,7 +151,7 @@ class ForecastCohort:
     def has_intervals(self) -> bool:
         """Whether any method has one: with a single subject there is nobody to resample."""
         found = (method.scores.get("r2") for method in self.methods)
-        return any(score is not None and math.isfinite(score.low + score.high) for score in found)
+        return any(score is not None and score.has_limits for score in found)
 
 
 @dataclass(frozen=True)

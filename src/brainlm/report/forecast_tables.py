@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.blocks import Cell, Table
-from brainlm.report.evaluation_file import Interval
 from brainlm.report.forecast_curves import at_step
 from brainlm.report.forecast_study import GROUPS, PRETRAINED, Forecast, ForecastCohort, ForecastMethod
 from brainlm.report.forecast_words import METRICS, cohort_title, interval_note, metric_title, sample, step_text
@@ -84,7 +84,7 @@ def methods(forecast: Forecast, cohort: ForecastCohort) -> Table:
         f"Every method over all steps, {cohort_title(cohort)}, n = {sample(cohort)}. {interval_note(forecast, cohort)}"
         f"{', in brackets' * cohort.has_intervals}. R² is not clipped: 0 is what predicting the mean gives. "
         "Underlined: the best baseline, which the third column subtracts, paired; “better” or “worse” only where that "
-        "interval excludes 0, p by flipping signs of subjects, both without correction for the number of methods. MSE "
+        "interval excludes 0 and p ≤ .05 (signs of subjects flipped), both without correction for the number of methods. MSE "
         "and MAE in scaled units, lower is better."
     )
     caption += " Time: to fit and tune, and to forecast a window, on one machine." * has_times

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.sentences import bounds, number, shortened
 from brainlm.report.style import INK, MUTED, RULE, Mark
 
@@ -89,7 +89,7 @@ class Forest:
             if score is None or not math.isfinite(score.value):
                 continue
             text = number(score.value, sign=is_difference)
-            text += f" {bounds(score, sign=is_difference)}" if math.isfinite(score.low + score.high) else ""
+            text += f" {bounds(score, sign=is_difference)}" if score.has_limits else ""
             self.write(axes, row, text, colour=method.ink)
             filled = not is_difference or score.verdict in ("better", "worse")
             _draw_interval(axes, row.y + NAME_ABOVE + 7, score, method, filled=filled)
@@ -179,7 +179,7 @@ def _draw_interval(axes: Axes, y: float, score: Interval, method: ForestMethod, 
     if not limits[0] <= score.value <= limits[1]:
         draw_arrow(axes, y, colour, to_left=bool(score.value < limits[0]))
         return
-    if math.isfinite(score.low + score.high):
+    if score.has_limits:
         axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
     axes.plot([score.value], [y], marker=method.mark.marker, markersize=7 if method.is_main else 6, color=colour,
               markerfacecolor=colour if filled else "white", markeredgewidth=1.2)  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.forest import NAME_ABOVE, Forest, ForestMethod, forest_limits
 from brainlm.report.network_study import CLUSTERING, GROUPS, SCORES, NetworkMethod, NetworkStudy
 from brainlm.report.network_words import network_name
@@ -98,9 +98,9 @@ def _null(method: NetworkMethod, name: str) -> Interval:
     """Mean on surrogate labels and where 95 % of them lie, where that is known."""
     null = method.null
     if null is None or name not in ("accuracy", "ari"):
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(math.nan)
     if name == "ari":
-        return Interval(null.mean_ari, math.nan, math.nan)
+        return Interval(null.mean_ari)
     return Interval(null.mean_accuracy, null.low_accuracy, null.high_accuracy)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.files import damaged, read_json
-from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
+from brainlm.report.evaluation_file import number_or_nan, optional_interval
 from brainlm.report.network_study import CLUSTERING, GROUPS, SCORES, NetworkMethod, NetworkStudy, NullScores
 from brainlm.report.reading import natural_key, result_file
 
@@ -114,7 +115,7 @@ def _told(value: object) -> str:
 
 def _intervals(entries: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Interval]:
     found = {name: (entries or {}).get(name) for name in names}
-    return {name: read_interval(entry) for name, entry in found.items() if entry is not None}
+    return {name: Interval.read(entry) for name, entry in found.items() if entry is not None}
 
 
 def _confusion(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.report import network_figures, network_words
 from brainlm.report.blocks import Block, Cell, Picture, Section, Sentence, Table
 from brainlm.report.brain_maps import Brain, picture
-from brainlm.report.evaluation_file import Interval
 from brainlm.report.facts import facts_table
 from brainlm.report.network_file import NETWORK_STUDIES
 from brainlm.report.network_study import CLUSTERING, GROUPS, SCORES, NetworkMethod, NetworkStudy

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from brainlm.report.evaluation_file import Interval, Verdict
+from brainlm.evaluation.statistics import Interval, Verdict
 
 # In the order in which they are listed: the model's own features first, then what they are measured against.
 GROUPS: Mapping[str, str] = {

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.files import damaged, read_json
-from brainlm.report.evaluation_file import Interval, number_or_nan, optional_interval, read_interval
+from brainlm.report.evaluation_file import number_or_nan, optional_interval
 from brainlm.report.phenotype_study import (
     GROUPS,
     LOWER_IS_BETTER,
@@ -113,9 +114,9 @@ def _method(entry: Mapping[str, Any]) -> StudyMethod:
         is_seen=bool(entry.get("seen")),
         note=str(entry.get("note") or ""),
         seconds=number_or_nan(entry.get("seconds")),
-        scores={str(name): read_interval(score) for name, score in entry["scores"].items() if score is not None},
+        scores={str(name): Interval.read(score) for name, score in entry["scores"].items() if score is not None},
         by_site=tuple(
-            SiteScore(str(row["site"]), int(row["num"]), read_interval(row)) for row in entry.get("by_site") or ()
+            SiteScore(str(row["site"]), int(row["num"]), Interval.read(row)) for row in entry.get("by_site") or ()
         ),
         minus_best_baseline=optional_interval(entry.get("minus_best_baseline")),
     )
@@ -140,7 +141,7 @@ def _site_prediction(entry: Mapping[str, Any] | None) -> SitePrediction | None:
     if entry is None:
         return None
     return SitePrediction(
-        read_interval(entry["balanced_accuracy"]), chance=float(entry["chance"]), num_sites=int(entry["num_sites"])
+        Interval.read(entry["balanced_accuracy"]), chance=float(entry["chance"]), num_sites=int(entry["num_sites"])
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.forest import MAX_NAME, Forest, ForestMethod, forest_limits
 from brainlm.report.phenotype_study import GROUPS, LOWER_IS_BETTER, Study
 from brainlm.report.phenotype_words import DAGGER, axis_title, has_interval, metric_title, reference_note

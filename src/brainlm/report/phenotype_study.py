@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 
 # In the order in which they are listed: the model's own ways first, then what it is measured against.
 GROUPS: Mapping[str, str] = {

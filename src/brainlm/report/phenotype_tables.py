@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.blocks import Block, Cell, Sentence, Table
-from brainlm.report.evaluation_file import Interval
 from brainlm.report.facts import facts_table
 from brainlm.report.phenotype_sites import sites_by_size
 from brainlm.report.phenotype_study import GROUPS, Study, StudyMethod

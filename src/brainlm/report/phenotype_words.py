@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from brainlm.report.evaluation_file import Interval
+from brainlm.evaluation.statistics import Interval
 from brainlm.report.phenotype_study import LOWER_IS_BETTER, Study
 from brainlm.report.sentences import counted, joined, number
 

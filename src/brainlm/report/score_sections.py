@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from brainlm.evaluation.statistics import Interval
 from brainlm.report import score_figures
 from brainlm.report.blocks import Block, Cell, Picture, Section, Sentence, Table
-from brainlm.report.evaluation_file import Condition, Evaluation, Interval, MethodScore
+from brainlm.report.evaluation_file import Condition, Evaluation, MethodScore
 from brainlm.report.run_folder import RunFolder
 from brainlm.report.sentences import VERDICT_MARKS, bounds, counted, number
 from brainlm.report.style import VERDICT_COLOURS, Mark, method_marks
@@ -46,7 +47,8 @@ def _differences(evaluation: Evaluation) -> tuple[Block, ...]:
     panels = score_figures.difference_panels(evaluation)
     caption = (
         "R² of the model minus that of the best baseline of each condition, paired over subjects, with its "
-        f"{evaluation.confidence_percent} interval. A difference is coloured only where the interval excludes 0."
+        f"{evaluation.confidence_percent} interval. A difference is coloured only where the interval excludes 0 and "
+        "p ≤ .05 (signs of subjects flipped)."
     )
     verdicts = {condition.verdict for condition in evaluation.conditions}
     names = {"better": "model better", "worse": "model worse", "level": "no clear difference"}
@@ -77,7 +79,7 @@ def _r2_table(evaluation: Evaluation) -> Table:
     caption = (
         f"R² with its {evaluation.confidence_percent} interval, never clipped; the best baseline of each row is "
         "underlined. Third column: model minus that baseline, paired over subjects; “better” or “worse” only where its "
-        "interval excludes 0."
+        "interval excludes 0 and p ≤ .05 (signs of subjects flipped)."
     )
     return Table(("Hidden", names[0], "Model − best baseline", *names[1:]), tuple(rows), caption)
 

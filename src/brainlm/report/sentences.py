@@ -1,6 +1,6 @@
 """The words of the page: numbers as text, the verdict in plain language, and what each method is.
 
-A loss is called a loss. Whether a difference is called one is decided by whether its paired interval excludes 0.
+A loss is called a loss. Whether a difference is called one is decided by ``Interval.verdict``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from brainlm.evaluation.statistics import Interval, Verdict
 from brainlm.report.embedding import Share
-from brainlm.report.evaluation_file import Condition, Evaluation, Interval, Verdict
+from brainlm.report.evaluation_file import Condition, Evaluation
 
 VERDICT_MARKS: dict[Verdict, str] = {
     "better": "▲ better",
@@ -128,9 +129,11 @@ def comparison(condition: Condition) -> str:
         loss = Interval(-difference.value, -difference.high, -difference.low)
         return f"{start}the model is worse by {with_bounds(loss)}."
     if verdict == "level":
+        includes = difference.low <= 0 <= difference.high
+        why = "an interval that includes 0" if includes else f"p {difference.p:.2g} with signs of subjects flipped"
         return (
             f"{start}there is no clear difference (model minus baseline {number(difference.value, sign=True)} "
-            f"{bounds(difference, sign=True)}, an interval that includes 0)."
+            f"{bounds(difference, sign=True)}, {why})."
         )
     return f"{start}the model differs by {number(difference.value, sign=True)}, for which there is no interval."
 

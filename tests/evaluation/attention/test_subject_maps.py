@@ -65,7 +65,7 @@ def test_consistency_is_high_for_one_map_and_nothing_for_noise(rng):
     assert consistency(resamples, alike).low > 0.7
     noise = consistency(resamples, rng.normal(size=(20, 50)))
     assert noise.low < 0 < noise.high
-    assert consistency(SubjectBootstrap.draw(1, num_bootstrap=5, seed=0), alike[:1]).value is None
+    assert consistency(SubjectBootstrap.draw(1, num_bootstrap=5, seed=0), alike[:1]).as_dict()["value"] is None
 
 
 def test_numbers_are_rounded_to_significant_digits():

@@ -10,11 +10,10 @@ from brainlm.evaluation.forecasting.ceiling import Ceiling
 from brainlm.evaluation.forecasting.conclusion import conclude
 from brainlm.evaluation.forecasting.examples import SHOWN
 from brainlm.evaluation.forecasting.judging import JudgedCohort, table_rows
-from brainlm.evaluation.forecasting.paired import difference, sign_flip_p
 from brainlm.evaluation.forecasting.running import study_results
-from brainlm.evaluation.metrics import Term, r2
+from brainlm.evaluation.metrics import Term, r2, r2_difference
 from brainlm.evaluation.reconstruction import BootstrapSettings
-from brainlm.evaluation.statistics import SubjectBootstrap
+from brainlm.evaluation.statistics import SubjectBootstrap, sign_flip_p
 
 QUICK = BootstrapSettings(num_bootstrap=100)
 
@@ -80,11 +79,11 @@ def test_every_method_has_every_field(results, cohort):
 def test_differences_have_the_interval_of_the_bootstrap_and_the_p_of_flipped_signs(cohort):
     one, other = cohort.scores[1].by_subject, cohort.scores[2].by_subject
     bootstrap = SubjectBootstrap.draw(len(one), num_bootstrap=200, seed=3)
-    found = difference(one, other, bootstrap, seed=0)
-    assert found.r2 == bootstrap.difference(one, other, r2)
+    found, plain = r2_difference(one, other, bootstrap, seed=0), bootstrap.difference(one, other, r2)
+    assert (found.low, found.high) == (plain.low, plain.high)
     variation = one[:, Term.YY].sum() - one[:, Term.Y].sum() ** 2 / one[:, Term.COUNT].sum()
     gain = (other - one)[:, Term.SQUARED_ERROR]
-    assert found.r2.value == pytest.approx(gain.sum() / variation)
+    assert found.value == pytest.approx(gain.sum() / variation)
     assert found.p == sign_flip_p(gain, seed=0)
 
 

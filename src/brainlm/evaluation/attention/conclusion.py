@@ -1,6 +1,6 @@
 """What a study of attention allows to say, in plain sentences made from its numbers alone.
 
-An effect is called one only where q is below .05 or an interval excludes 0.
+An effect is called one only where q is at most .05 or an interval excludes 0.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SIGNIFICANT = 0.05
+from brainlm.evaluation.statistics import SIGNIFICANT, Interval
+
 FLAT = 0.1  # a map within a tenth of equal attention
 ALIKE = 0.5  # rank correlation of two maps from which on one may be the other
 
@@ -49,7 +50,7 @@ def _contrast(results: Mapping[str, Any]) -> str:
         least = "" if smallest is None else f"; the smallest q is {smallest:.2g}"
         return f"Attention is not shown to differ {what}: no parcel at a false discovery rate of 5 %{least}."
     more = sum(
-        1 for t, q in zip(contrast["t"], contrast["q"], strict=True) if q is not None and q < SIGNIFICANT and t > 0
+        1 for t, q in zip(contrast["t"], contrast["q"], strict=True) if q is not None and q <= SIGNIFICANT and t > 0
     )
     sentence = (
         f"Attention differs {what}: in {found} of {num_parcels} parcels at a false discovery rate of 5 %, {more} with "
@@ -66,7 +67,7 @@ def _contrast(results: Mapping[str, Any]) -> str:
 
 
 def _confounds(results: Mapping[str, Any]) -> str:
-    found = [one for one in (results["contrast"] or {}).get("confounds", ()) if one["p"] < SIGNIFICANT]
+    found = [one for one in (results["contrast"] or {}).get("confounds", ()) if one["p"] <= SIGNIFICANT]
     if not found:
         return ""
     columns = ", ".join(one["column"] for one in found)
@@ -168,11 +169,11 @@ def _verdict(interval: Mapping[str, Any] | None, *, above: str, below: str, leve
 
 
 def _above(interval: Mapping[str, Any]) -> bool:
-    return interval["low"] is not None and interval["low"] > 0
+    return Interval.read(interval).verdict == "better"
 
 
 def _below(interval: Mapping[str, Any]) -> bool:
-    return interval["high"] is not None and interval["high"] < 0
+    return Interval.read(interval).verdict == "worse"
 
 
 def _with_bounds(interval: Mapping[str, Any]) -> str:

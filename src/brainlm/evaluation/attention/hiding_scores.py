@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from brainlm.evaluation.attention.hidden_rows import ORDERS, SHARES
 from brainlm.evaluation.attention.hiding import HidingSums
-from brainlm.evaluation.attention.subject_maps import as_dict, mean_of_sums
+from brainlm.evaluation.attention.subject_maps import mean_of_sums
 from brainlm.evaluation.metrics import r2
 from brainlm.evaluation.statistics import SubjectBootstrap
 
@@ -45,7 +45,7 @@ def judge_hiding(sums: HidingSums, resamples: SubjectBootstrap) -> dict[str, Any
 
 def _embedding(sums: Float64[np.ndarray, "J O S 2"], resamples: SubjectBootstrap) -> dict[str, Any]:
     curves = {
-        name: [as_dict(resamples.interval(own_S2, mean_of_sums)) for own_S2 in sums[:, order]]
+        name: [resamples.interval(own_S2, mean_of_sums).as_dict() for own_S2 in sums[:, order]]
         for order, name in enumerate(ORDERS)
     }
     return {"what": EMBEDDING, **curves, **_gaps(sums, mean_of_sums, resamples)}
@@ -53,12 +53,12 @@ def _embedding(sums: Float64[np.ndarray, "J O S 2"], resamples: SubjectBootstrap
 
 def _reconstruction(sums: HidingSums, resamples: SubjectBootstrap) -> dict[str, Any]:
     curves = {
-        name: [as_dict(resamples.difference(sums.all_terms, own_S8, r2)) for own_S8 in sums.terms[:, order]]
+        name: [resamples.difference(sums.all_terms, own_S8, r2).as_dict() for own_S8 in sums.terms[:, order]]
         for order, name in enumerate(ORDERS)
     }
     # R2 falls where its loss rises.
     gaps = _gaps(sums.terms, lambda terms: -r2(terms), resamples)
-    return {"what": RECONSTRUCTION, **curves, **gaps, "r2_all_shown": as_dict(resamples.interval(sums.all_terms, r2))}
+    return {"what": RECONSTRUCTION, **curves, **gaps, "r2_all_shown": resamples.interval(sums.all_terms, r2).as_dict()}
 
 
 def _gaps(
@@ -73,7 +73,7 @@ def _gaps(
 
     everybody = np.ones(sums.shape[2])
     return {
-        f"most_minus_{name}": as_dict(resamples.interval_of(float(gap(everybody, o)), gap(resamples.counts_RS, o)))
+        f"most_minus_{name}": resamples.interval_of(float(gap(everybody, o)), gap(resamples.counts_RS, o)).as_dict()
         for o, name in enumerate(ORDERS)
         if o != most
     }

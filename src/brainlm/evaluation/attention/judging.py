@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64
 
 from brainlm.data.parcels import Parcels
 from brainlm.evaluation.attention.attribution import WHAT
-from brainlm.evaluation.attention.conclusion import SIGNIFICANT, conclude
+from brainlm.evaluation.attention.conclusion import conclude
 from brainlm.evaluation.attention.confounds import confounds
 from brainlm.evaluation.attention.contrast import Contrast
 from brainlm.evaluation.attention.gathering import Gathered
@@ -25,7 +25,6 @@ from brainlm.evaluation.attention.notes import notes
 from brainlm.evaluation.attention.rule import AttentionRule
 from brainlm.evaluation.attention.subject_maps import (
     Subjects,
-    as_dict,
     consistency,
     map_intervals,
     mean_map,
@@ -34,7 +33,7 @@ from brainlm.evaluation.attention.subject_maps import (
     spearman,
 )
 from brainlm.evaluation.plain_json import plain
-from brainlm.evaluation.statistics import SubjectBootstrap
+from brainlm.evaluation.statistics import SIGNIFICANT, SubjectBootstrap
 
 FORMAT_VERSION = 1
 DIGITS = 6
@@ -133,10 +132,10 @@ def _sanity(
     middle = np.nanquantile(mean_map(maps_SP) / attention.uniform, MIDDLE)
     sanity: dict[str, Any] = {
         "middle_90_percent": {"low": float(middle[0]), "high": float(middle[1])},
-        "amplitude_r": as_dict(rank_correlation(resamples, maps_SP, subjects.means(attention.amplitude_NP))),
-        "connectivity_r": as_dict(rank_correlation(resamples, maps_SP, subjects.means(attention.connectivity_NP))),
-        "silent_r": as_dict(rank_correlation(resamples, maps_SP, silent_SP)),
-        "consistency": as_dict(consistency(resamples, maps_SP)),
+        "amplitude_r": rank_correlation(resamples, maps_SP, subjects.means(attention.amplitude_NP)).as_dict(),
+        "connectivity_r": rank_correlation(resamples, maps_SP, subjects.means(attention.connectivity_NP)).as_dict(),
+        "silent_r": rank_correlation(resamples, maps_SP, silent_SP).as_dict(),
+        "consistency": consistency(resamples, maps_SP).as_dict(),
         "attribution_r": None,
         "deletion": None,
     }
@@ -144,7 +143,7 @@ def _sanity(
         own, who_M = _own(subjects, gathered.attributed_M)
         shares_KP = _means_by(gathered.attribution.share_MP, who_M)
         sampled_KP = _means_by(gathered.maps_NP[gathered.attributed_M], who_M)
-        sanity["attribution_r"] = as_dict(rank_correlation(_draw(own, rule), sampled_KP, shares_KP))
+        sanity["attribution_r"] = rank_correlation(_draw(own, rule), sampled_KP, shares_KP).as_dict()
         sanity["attribution_what"] = WHAT
         sanity["attribution_error"] = float(np.median(gathered.attribution.error_M))
     if gathered.hiding is not None:
@@ -182,12 +181,12 @@ def _contrast(contrast: Contrast, gathered: Gathered, metadata: pd.DataFrame, ru
         "q": test.q_P,
         "p_fwe": test.p_fwe_P,
         "difference": test.difference_P,
-        "num_significant": int((test.q_P < SIGNIFICANT).sum()),
-        "num_significant_fwe": int((test.p_fwe_P < SIGNIFICANT).sum()),
+        "num_significant": int((test.q_P <= SIGNIFICANT).sum()),
+        "num_significant_fwe": int((test.p_fwe_P <= SIGNIFICANT).sum()),
         "smallest_q": np.nanmin(test.q_P, initial=np.inf),
         "amplitude_r": float(spearman(test.t_P[None], loud.t_P[None])[0]),
         "amplitude": {
-            "num_significant": int((loud.q_P < SIGNIFICANT).sum()),
+            "num_significant": int((loud.q_P <= SIGNIFICANT).sum()),
             "smallest_q": np.nanmin(loud.q_P, initial=np.inf),
         },
         "confounds": [{"column": one.column, "p": one.p, "sentence": one.sentence} for one in found],

@@ -16,7 +16,7 @@ from brainlm.data.field_names import nearest
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError
 from brainlm.evaluation.attention.contrast import Contrast
-from brainlm.evaluation.attention.subject_maps import as_dict, map_intervals, mean_map
+from brainlm.evaluation.attention.subject_maps import map_intervals, mean_map
 from brainlm.evaluation.networks.labels import NO_NETWORK
 from brainlm.evaluation.phenotypes.units import texts
 from brainlm.evaluation.statistics import SubjectBootstrap
@@ -99,7 +99,9 @@ def by_network(
         tested = None
         if test is not None and np.isfinite(test.t_P[number]):
             tested = {"t": float(test.t_P[number]), "p": float(test.p_P[number]), "q": float(test.q_P[number])}
-        entries.append({"name": name, "num_parcels": size, "attention_relative": as_dict(interval), "contrast": tested})
+        entries.append(
+            {"name": name, "num_parcels": size, "attention_relative": interval.as_dict(), "contrast": tested}
+        )
     return entries
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from brainlm.evaluation.metrics import RELATIVE_ROUNDING
-from brainlm.evaluation.phenotypes.significance import benjamini_hochberg
+from brainlm.evaluation.statistics import benjamini_hochberg
 
 FEWEST = 2  # values that a variance needs
 MOST_AT_ONCE = 1000  # permutations

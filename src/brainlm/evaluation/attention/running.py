@@ -17,7 +17,6 @@ from jaxtyping import Float64
 from brainlm.atomic import write_text
 from brainlm.data.parcels import Parcels
 from brainlm.data.store import Store
-from brainlm.evaluation.attention.conclusion import SIGNIFICANT
 from brainlm.evaluation.attention.contrast import Contrast, read_contrast
 from brainlm.evaluation.attention.gathering import MAPS, Listener, gather
 from brainlm.evaluation.attention.images import write_image
@@ -25,6 +24,7 @@ from brainlm.evaluation.attention.judging import judge
 from brainlm.evaluation.attention.networks import Networks
 from brainlm.evaluation.attention.rule import AttentionRule
 from brainlm.evaluation.attention.subject_maps import Subjects
+from brainlm.evaluation.statistics import SIGNIFICANT
 from brainlm.files import csv_text, write_json
 from brainlm.inference.brainlm import BrainLM
 from brainlm.inference.cohort import check_recordings
@@ -155,7 +155,7 @@ def write_images(study: AttentionStudy, atlas: Path | None) -> list[str]:
     contrast, t_P = study.results["contrast"], study.t_P
     if contrast is not None and t_P is not None:
         what = f"t of {contrast['direction']}"
-        significant_P = _floats(contrast["q"]) < SIGNIFICANT
+        significant_P = _floats(contrast["q"]) <= SIGNIFICANT
         maps["contrast_t"] = (t_P, what)
         maps["contrast_significant"] = (np.where(significant_P, t_P, 0.0), f"{what}, 0 where q is not below .05")
     names = []

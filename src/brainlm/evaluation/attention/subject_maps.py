@@ -5,6 +5,7 @@ Shapes: N recordings, S subjects, P parcels, R resamples. NaN is a parcel withou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,7 +96,7 @@ def spearman(first_RP: Float64[np.ndarray, "R P"], second_RP: Float64[np.ndarray
 def consistency(resamples: SubjectBootstrap, maps_SP: Float64[np.ndarray, "S P"]) -> Interval:
     """How alike subjects are: the mean rank correlation of a subject's map with the mean map of all others."""
     if len(maps_SP) < 2:
-        return Interval(None, None, None)
+        return Interval(math.nan)
     known_SP = np.isfinite(maps_SP)
     values_SP, count_SP = np.where(known_SP, maps_SP, 0.0), known_SP.sum(axis=0) - known_SP
     sums_SP = values_SP.sum(axis=0) - values_SP
@@ -110,11 +111,6 @@ def mean_of_sums(sums: Float64[np.ndarray, "*groups 2"]) -> Float64[np.ndarray, 
     """Sum over count, a statistic of sums that add over subjects; NaN for nobody."""
     counts = sums[..., 1]
     return np.where(counts > 0, sums[..., 0] / np.where(counts > 0, counts, 1.0), np.nan)
-
-
-def as_dict(interval: Interval) -> dict[str, float | None]:
-    """As results hold it."""
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def rounded(values: Float[np.ndarray, "..."], digits: int) -> Float64[np.ndarray, "..."]:

@@ -1,6 +1,6 @@
 """What the statistics of a forecast allow to say, in plain sentences made from the numbers alone.
 
-A win or a loss is called one only where the interval of the paired difference excludes 0. The numbers are made in
+What is called a win or a loss is decided by ``Interval.verdict``. The numbers are made in
 ``judging.py``.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from brainlm.evaluation.statistics import Interval
 
 
 def conclude(results: Mapping[str, Any]) -> str:
@@ -38,10 +40,9 @@ def _lead(cohort: Mapping[str, Any]) -> str:
     )
     if lead["low"] is None:
         return f"{main} and the best baseline ({best}) cannot be told apart with one person: {numbers}."
-    if lead["low"] > 0:
-        return f"{main} forecasts better than the best baseline ({best}): {numbers}."
-    if lead["high"] < 0:
-        return f"{main} forecasts worse than the best baseline ({best}): {numbers}."
+    verdict = Interval.read(lead).verdict
+    if verdict in ("better", "worse"):
+        return f"{main} forecasts {verdict} than the best baseline ({best}): {numbers}."
     return f"No evidence that {main} forecasts better than the best baseline ({best}): {numbers}."
 
 
@@ -89,13 +90,8 @@ def _comparisons(cohort: Mapping[str, Any]) -> str:
         lead = entry["difference"]
         if lead["low"] is None or entry["other"] == cohort["best_baseline"]:
             continue
-        does = (
-            "does better than"
-            if lead["low"] > 0
-            else "does worse than"
-            if lead["high"] < 0
-            else "is not shown to differ from"
-        )
+        verdict = Interval.read(lead).verdict
+        does = f"does {verdict} than" if verdict in ("better", "worse") else "is not shown to differ from"
         sentences.append(f"{entry['name']} {does} {entry['other']} ({_signed(lead)}).")
     return " ".join(sentences)
 

@@ -17,10 +17,9 @@ from brainlm.evaluation.forecasting.band import BandLimit
 from brainlm.evaluation.forecasting.ceiling import Ceiling
 from brainlm.evaluation.forecasting.examples import examples
 from brainlm.evaluation.forecasting.judged_windows import JudgedWindows
-from brainlm.evaluation.forecasting.paired import Difference, difference
 from brainlm.evaluation.forecasting.residuals import NOMINAL
 from brainlm.evaluation.forecasting.scoring import ForecastScores
-from brainlm.evaluation.metrics import Term, mae, mse, pearson_r, r2
+from brainlm.evaluation.metrics import Term, mae, mse, pearson_r, r2, r2_difference
 from brainlm.evaluation.reconstruction import BootstrapSettings
 from brainlm.evaluation.statistics import Interval, SubjectBootstrap
 
@@ -94,7 +93,7 @@ def judge_cohort(cohort: JudgedCohort, settings: BootstrapSettings) -> dict[str,
         "methods": [_method(one, best, contest) for one in cohort.scores],
         "main": main.name,
         "best_baseline": None if best is None else best.name,
-        "difference": None if lead is None else _fields(lead.r2),
+        "difference": None if lead is None else lead.as_dict(),
         "p_paired": None if lead is None else lead.p,
         "comparisons": _comparisons(cohort, contest),
         "examples": examples(cohort.windows, cohort.scores, main),
@@ -113,8 +112,8 @@ class _Contest:
     resamples: SubjectBootstrap
     seed: int
 
-    def between(self, one: ForecastScores, other: ForecastScores) -> Difference:
-        return difference(one.by_subject, other.by_subject, self.resamples, seed=self.seed)
+    def between(self, one: ForecastScores, other: ForecastScores) -> Interval:
+        return r2_difference(one.by_subject, other.by_subject, self.resamples, seed=self.seed)
 
 
 def _method(scores: ForecastScores, best: ForecastScores | None, contest: _Contest) -> dict[str, Any]:
@@ -129,18 +128,18 @@ def _method(scores: ForecastScores, best: ForecastScores | None, contest: _Conte
         "seconds": scores.seconds,
         "window_ms": round(scores.window_ms, 3),
         "scores": {
-            name: _fields(contest.resamples.interval(scores.by_subject, metric)) for name, metric in OVERALL.items()
+            name: contest.resamples.interval(scores.by_subject, metric).as_dict() for name, metric in OVERALL.items()
         },
         "by_step": {
             name: [
-                _fields(contest.resamples.interval(scores.by_subject_SHK[:, step], metric))
+                contest.resamples.interval(scores.by_subject_SHK[:, step], metric).as_dict()
                 for step in range(len(count_H))
             ]
             for name, metric in BY_STEP.items()
         },
         "r2_per_parcel": r2(scores.by_parcel_PK),
         "r2_per_subject": np.sort(per_subject_S[np.isfinite(per_subject_S)]),
-        "minus_best_baseline": None if lead is None else _fields(lead.r2),
+        "minus_best_baseline": None if lead is None else lead.as_dict(),
         "p_paired": None if lead is None else lead.p,
         "coverage": {
             "nominal": NOMINAL,
@@ -160,17 +159,13 @@ def _comparisons(cohort: JudgedCohort, contest: _Contest) -> list[dict[str, Any]
             against = max((one for one in cohort.scores if one.group == other), key=_overall_r2)
             lead = contest.between(first[group], against)
             found.append(
-                {"name": first[group].name, "other": against.name, "difference": _fields(lead.r2), "p_paired": lead.p}
+                {"name": first[group].name, "other": against.name, "difference": lead.as_dict(), "p_paired": lead.p}
             )
     return found
 
 
 def _overall_r2(scores: ForecastScores) -> float:
     return float(r2(scores.by_subject.sum(axis=0)))
-
-
-def _fields(interval: Interval) -> dict[str, float | None]:
-    return dataclasses.asdict(interval)
 
 
 def table_rows(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What the statistics allow to say, in plain sentences made from the numbers alone.
 
-A win or a loss is called one only where the interval of the paired difference excludes 0. The numbers are made in
+What is called a win or a loss is decided by ``Interval.verdict``. The numbers are made in
 ``judging.py``.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SIGNIFICANT = 0.05
+from brainlm.evaluation.statistics import SIGNIFICANT, Interval
 
 
 def conclude(results: Mapping[str, Any]) -> str:
@@ -64,9 +64,10 @@ def _pretraining(results: Mapping[str, Any]) -> str:
     if difference is None:
         return ""
     numbers = f"difference {_points(difference)}"
-    if _is_above(difference):
+    verdict = Interval.read(difference).verdict
+    if verdict == "better":
         return f"Pretraining counts: the same features of an encoder with random weights do worse ({numbers})."
-    if _is_below(difference):
+    if verdict == "worse":
         return f"The same features of an encoder with random weights do even better ({numbers})."
     return (
         f"Pretraining is not shown to count: the same features of an encoder with random weights do about as well "
@@ -91,15 +92,8 @@ def _row(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _compared(difference: Mapping[str, Any]) -> str:
-    return "better" if _is_above(difference) else "worse" if _is_below(difference) else "not shown to be better"
-
-
-def _is_above(difference: Mapping[str, Any]) -> bool:
-    return difference["low"] is not None and difference["low"] > 0
-
-
-def _is_below(difference: Mapping[str, Any]) -> bool:
-    return difference["high"] is not None and difference["high"] < 0
+    verdict = Interval.read(difference).verdict
+    return verdict if verdict in ("better", "worse") else "not shown to be better"
 
 
 def _percent(share: float) -> str:

@@ -22,9 +22,8 @@ from brainlm.evaluation.networks.outcomes import Outcome
 from brainlm.evaluation.networks.parcel_features import BASELINE_GROUPS
 from brainlm.evaluation.networks.running import NetworkStudy
 from brainlm.evaluation.networks.scores import ParcelScoring, around
-from brainlm.evaluation.phenotypes.significance import permutation_p
 from brainlm.evaluation.plain_json import plain
-from brainlm.evaluation.statistics import Interval, few_subjects_note
+from brainlm.evaluation.statistics import Interval, few_subjects_note, permutation_p
 
 FORMAT_VERSION = 1
 MAIN_METRIC = "accuracy"
@@ -140,7 +139,7 @@ def _row(
         "group": outcome.group,
         "k": k,
         "metric": metric,
-        "scores": {name: _fields(interval) for name, interval in scores.items()},
+        "scores": {name: interval.as_dict() for name, interval in scores.items()},
         "by_subjects": _by_subjects(outcome, scores, num_subjects),
         "clustering": _clustering(scoring, outcome),
         "confusion": scoring.confusion(outcome.predicted_RQ).round(4),
@@ -159,14 +158,14 @@ def _by_subjects(outcome: Outcome, scores: Mapping[str, Interval], num_subjects:
     found = {}
     for name, values_W in (("accuracy", outcome.accuracy_W), ("balanced_accuracy", outcome.balanced_W)):
         value = scores[name].value
-        found[name] = _fields(around(np.nan if value is None else value, values_W, num_drawn=num_subjects))
+        found[name] = around(value, values_W, num_drawn=num_subjects).as_dict()
     return found
 
 
 def _clustering(scoring: ParcelScoring, outcome: Outcome) -> dict[str, Any] | None:
     if len(outcome.cluster_Q) == 0:
         return None
-    return {name: _fields(interval) for name, interval in scoring.clustering(outcome.cluster_Q).items()}
+    return {name: interval.as_dict() for name, interval in scoring.clustering(outcome.cluster_Q).items()}
 
 
 def _null(scoring: ParcelScoring, outcome: Outcome, study: NetworkStudy) -> dict[str, Any] | None:
@@ -190,7 +189,7 @@ def _null(scoring: ParcelScoring, outcome: Outcome, study: NetworkStudy) -> dict
 
 
 def _difference(scoring: ParcelScoring, metric: str, outcome: Outcome, other: Outcome) -> dict[str, Any]:
-    return _fields(scoring.difference(metric, outcome.predicted_RQ, other.predicted_RQ))
+    return scoring.difference(metric, outcome.predicted_RQ, other.predicted_RQ).as_dict()
 
 
 def _pretraining(scoring: ParcelScoring, main: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
@@ -237,7 +236,3 @@ def _notes(study: NetworkStudy) -> list[str]:
         "are not: they are narrower than they should be. The surrogate labels do respect neighbourhood."
     )
     return notes
-
-
-def _fields(interval: Interval) -> dict[str, float | None]:
-    return dataclasses.asdict(interval)

@@ -1,6 +1,6 @@
 """What the statistics allow to say, in plain sentences made from the numbers alone.
 
-A win or a loss is called one only where the interval of the paired difference excludes 0; what is not shown is not
+What is called a win or a loss is decided by ``Interval.verdict``; what is not shown is not
 said. The numbers are made in ``judging.py``.
 """
 
@@ -10,10 +10,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brainlm.evaluation.phenotypes.significance import benjamini_hochberg
+from brainlm.evaluation.statistics import SIGNIFICANT, Interval, benjamini_hochberg
 
 METRIC_NAMES = {"auroc": "AUROC", "r2": "R²"}
-SIGNIFICANT = 0.05
 
 
 def conclude(results: Mapping[str, Any]) -> str:
@@ -151,10 +150,8 @@ def _scores(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _verdict(difference: Mapping[str, Any], *, won: str, lost: str, level: str) -> str:
-    """The words for a difference: a win or a loss only where its interval excludes 0."""
-    if difference["low"] is not None and difference["low"] > 0:
-        return won
-    return lost if difference["high"] is not None and difference["high"] < 0 else level
+    """The words for a difference: see ``Interval.verdict``."""
+    return {"better": won, "worse": lost}.get(Interval.read(difference).verdict, level)
 
 
 def _difference(results: Mapping[str, Any], difference: Mapping[str, Any]) -> str:

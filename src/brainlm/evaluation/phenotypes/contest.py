@@ -5,7 +5,6 @@ What a score is, is in ``scores.py``; which comparisons are reported, in ``judgi
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -68,7 +67,7 @@ class Contest:
             draws_B = self.scoring.draws(self[name].values_RNK, self.bootstrap, metrics=[main], units_N=here_N)[main]
             num_drawn = len(np.unique(self.scoring.cluster_N[here_N]))
             interval = self.bootstrap.interval_of(float(draws_B[0]), draws_B[1:], num_subjects=num_drawn)
-            found = dataclasses.asdict(_without_false_certainty(interval))
+            found = _without_false_certainty(interval).as_dict()
             rows.append({"site": site, "num": int((site_N == site).sum()), **found})
         return rows
 
@@ -78,5 +77,4 @@ class Contest:
 
 def _without_false_certainty(interval: Interval) -> Interval:
     """No limits where resampling changes nothing: three people in the right order are no proof of more."""
-    certain = interval.low is not None and interval.low == interval.high
-    return Interval(interval.value, None, None) if certain else interval
+    return Interval(interval.value) if interval.low == interval.high else interval

@@ -5,7 +5,6 @@ Nothing is fitted here. The scores are in ``scores.py``; what follows from the n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +17,10 @@ from brainlm.evaluation.phenotypes.curves import class_curves, predicted_points
 from brainlm.evaluation.phenotypes.folds import Fold, FoldRule
 from brainlm.evaluation.phenotypes.predictions import BASELINE_GROUPS, Predictions
 from brainlm.evaluation.phenotypes.scores import Scoring, chance_levels
-from brainlm.evaluation.phenotypes.significance import permutation_p
 from brainlm.evaluation.phenotypes.study_facts import fold_facts, notes, target_facts
 from brainlm.evaluation.phenotypes.targets import Cohort
 from brainlm.evaluation.plain_json import plain
-from brainlm.evaluation.statistics import Interval, SubjectBootstrap
+from brainlm.evaluation.statistics import Interval, SubjectBootstrap, permutation_p
 
 FORMAT_VERSION = 1
 UNKNOWN = "unknown"  # the site of those without one
@@ -124,7 +122,7 @@ def score_sites(
     draws = scoring.draws(predictions.values_RNK, bootstrap, metrics=["balanced_accuracy"])["balanced_accuracy"]
     num_sites = len(cohort.target.classes)
     reached = bootstrap.interval_of(float(draws[0]), draws[1:])
-    return {"balanced_accuracy": _fields(reached), "chance": 1.0 / num_sites, "num_sites": num_sites}
+    return {"balanced_accuracy": reached.as_dict(), "chance": 1.0 / num_sites, "num_sites": num_sites}
 
 
 def _comparisons(contest: Contest, main: str, fusion_over: str | None, untrained: str | None) -> dict[str, Any]:
@@ -161,7 +159,7 @@ def _method(contest: Contest, method: Predictions, sites: Sequence[str]) -> dict
         "seen": method.seen,
         "note": method.note,
         "seconds": method.seconds,
-        "scores": {metric: _fields(interval) for metric, interval in contest.scores(method.method).items()},
+        "scores": {metric: interval.as_dict() for metric, interval in contest.scores(method.method).items()},
         "by_site": contest.by_site(method.method, sites) if len(set(sites)) > 1 else [],
         "minus_best_baseline": _fields(contest.difference(method.method, best)),
     }
@@ -193,4 +191,4 @@ def _sites(cohort: Cohort, by: str) -> list[str]:
 
 
 def _fields(interval: Interval | None) -> dict[str, float | None] | None:
-    return None if interval is None else dataclasses.asdict(interval)
+    return None if interval is None else interval.as_dict()

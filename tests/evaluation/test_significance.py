@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainlm.evaluation.phenotypes.significance import benjamini_hochberg, permutation_p
+from brainlm.evaluation.statistics import benjamini_hochberg, permutation_p
 
 
 def test_p_is_never_0():
