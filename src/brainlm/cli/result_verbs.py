@@ -196,6 +196,8 @@ def _lead(difference: Mapping[str, float] | None) -> str:
     if difference["low"] is None:
         return f"{difference['r2']:+.3f}"
     text = f"{difference['r2']:+.3f}" + escape(f" [{difference['low']:+.3f}, {difference['high']:+.3f}]")
+    from brainlm.evaluation.statistics import Interval
+
     verdict = Interval.read({**difference, "value": difference["r2"]}).verdict
     colour = {"better": "green", "worse": "red"}.get(verdict, "yellow")
     return f"[{colour}]{text}[/{colour}]"

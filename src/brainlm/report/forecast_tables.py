@@ -84,7 +84,8 @@ def methods(forecast: Forecast, cohort: ForecastCohort) -> Table:
         f"Every method over all steps, {cohort_title(cohort)}, n = {sample(cohort)}. {interval_note(forecast, cohort)}"
         f"{', in brackets' * cohort.has_intervals}. R² is not clipped: 0 is what predicting the mean gives. "
         "Underlined: the best baseline, which the third column subtracts, paired; “better” or “worse” only where that "
-        "interval excludes 0 and p ≤ .05 (signs of subjects flipped), both without correction for the number of methods. MSE "
+        "interval excludes 0 and p ≤ .05 (signs of subjects flipped), both without correction for the number of "
+        "methods. MSE "
         "and MAE in scaled units, lower is better."
     )
     caption += " Time: to fit and tune, and to forecast a window, on one machine." * has_times
