@@ -141,3 +141,14 @@ def test_a_model_that_does_not_say_whom_it_has_seen_is_judged_with_a_warning(mod
     with caplog.at_level(logging.WARNING):
         refuse_seen_subjects(model_of(record), store)
     assert "does not say whom it was trained on" in caplog.text
+
+
+def test_whom_published_weights_were_fine_tuned_on_is_known(model_of, store, tmp_path, caplog):
+    published = {"released": {}, "data": {"source": {"description": "UK Biobank"}}}
+    someone = subjects(store, "test")[0]
+    record = with_finetuning(published, store, {someone}, taught={})
+    other = with_people(store, tmp_path, {"copy": store.select(subject=someone)[0].bold / 2})
+    assert seen_people(record, store).subjects == (someone,)
+    with caplog.at_level(logging.WARNING), pytest.raises(DataError, match="1 of 1 seen: copy"):
+        refuse_seen_subjects(model_of(record), other)
+    assert "whom it was trained on (UK Biobank)" in caplog.text

@@ -122,9 +122,9 @@ def networks(
     model = open_model(run, device=device)
     layer_number(model.network, layer)  # refuses what there is not
     check_recordings(chosen, model, resample=resample)
+    _, remark = unseen(model, chosen, "allow" if allow_seen else "refuse", learned=(train,))
     true = read_labels(opened.parcels, labels, homologues=homologues(opened.parcels), min_parcels=min_parcels)
     draw_folds(true.units, true.numbers, folds=folds, repeats=min(repeats, 1), seed=seed)  # refuses what it cannot draw
-    _, remark = unseen(model, chosen, "allow" if allow_seen else "refuse", learned=(train,))
     fit_if_needed(model, opened, resample=resample)
     step(f"networks of {labels} from {' '.join([split, *select])} recordings of {store}")
     with progress_bar("telling networks") as bar:

@@ -88,7 +88,12 @@ def unseen(model: BrainLM, store: Store, rule: SeenRule, *, learned: Sequence[St
     seen = seen_people(model.provenance, store)
     subjects = store.metadata["subject"].astype(str)
     if not seen.is_recorded:
-        logger.warning("the model does not say whom it was trained on: make sure that nobody of %s is", store.path)
+        source = model.provenance.get("data", {}).get("source", {}).get("description")
+        logger.warning(
+            "the model does not say whom it was trained on%s: make sure that nobody of %s is",
+            f" ({source})" if source else "",
+            store.path,
+        )
     if seen.note:
         logger.warning("%s", seen.note)
     if seen.namesakes:

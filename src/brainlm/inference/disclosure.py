@@ -61,7 +61,8 @@ def seen_people(provenance: Mapping[str, Any], store: Store) -> SeenPeople:
     """
     subjects = store.metadata["subject"].astype(str)
     parts = [part for name in ("data", FINETUNED) if (part := provenance.get(name)) and isinstance(part, Mapping)]
-    named = set(seen_in_training(provenance, subjects) or ())
+    names = {bare_subject(subject) for subject in provenance.get(FINETUNED, {}).get(PLAIN, ())}
+    named = {*(seen_in_training(provenance, subjects) or ()), *(s for s in set(subjects) if bare_subject(s) in names)}
     here = {store.path.name, str(store.manifest.source.get("url", ""))} - {""}
     is_same = any({part.get("store"), part.get("url"), _url(part)} & here for part in parts)
     is_copy = are_among(store.fingerprints, [one for part in parts for one in part.get(FINGERPRINTS, ())])
