@@ -68,7 +68,7 @@ def test_attention_says_that_the_copy_was_seen(study, leak, speak, tmp_path):
     assert COPY in json.loads(found.read_text())["facts"]["seen"]
 
 
-def test_inspect_lists_copies_within_a_store(study, leak, speak, tmp_path):
+def test_inspect_lists_copies_within_a_store(study, speak, tmp_path):
     known = Store.open(study.store)
     with StoreWriter(tmp_path / "a.store", known.parcels, atlas="", dtype="float16") as writer:
         writer.add(Recording(known[0].bold, 2.0, "one"), split="train")

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from brainlm.errors import ConfigError, DataError
+from brainlm.files import CHECKSUM
 from brainlm.report import page
 from brainlm.report.blocks import Picture
 from brainlm.report.page import build_report
@@ -241,3 +242,20 @@ def test_an_old_page_stays_when_a_new_one_fails(full_run: Path) -> None:
         build_report(full_run, colour_by="nothing")
     assert (full_run / "report.html").read_text() == "old"
     assert not list(full_run.glob(".report.html*"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_results_of_another_store_say_so_where_they_stand(full_run: Path) -> None:
+    path = full_run / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance.pop(CHECKSUM, None)
+    provenance.setdefault("data", {})["store"] = "study.store"
+    folder = next(full_run.glob("phenotypes/*/results.json"))
+    results = json.loads(folder.read_text())
+    results.pop(CHECKSUM, None)
+    for used, is_said in (("elsewhere.store", True), ("study.store", False)):
+        results.setdefault("facts", {})["store"] = {"name": used, "fingerprint": "ab"}
+        folder.write_text(json.dumps(results))
+        path.write_text(json.dumps(provenance))
+        text = text_of(build_report(full_run).read_text(encoding="utf-8"))
+        assert ("of the store elsewhere.store, not of study.store" in text) is is_said

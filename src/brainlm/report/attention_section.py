@@ -23,6 +23,7 @@ from brainlm.report import (
 from brainlm.report.attention_study import AttentionContrast, AttentionStudy
 from brainlm.report.blocks import Block, Picture, Section, Sentence, View
 from brainlm.report.brain_maps import Brain, PaintedBrain, picture
+from brainlm.report.facts import with_store
 from brainlm.report.phenotype_words import p_number
 from brainlm.report.run_folder import RunFolder
 from brainlm.report.sentences import counted, number
@@ -33,7 +34,7 @@ NEARLY_EQUAL = 1.15  # largest / smallest attention of a parcel
 def sections(run: RunFolder, brain: Brain | None) -> tuple[Section, ...]:
     """One section a study of attention; none where there is none."""
     return tuple(
-        study_section(run, brain, study, f"attention_{place}")
+        with_store(study_section(run, brain, study, f"attention_{place}"), run, study.facts)
         for place, study in enumerate(run.attention_studies, start=1)
     )
 

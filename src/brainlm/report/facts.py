@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
 
-from brainlm.report.blocks import Cell, Table
+from brainlm.report.blocks import Cell, Section, Sentence, Table
+from brainlm.report.run_folder import RunFolder
 from brainlm.report.sentences import duration, joined
 
 # fact: title
@@ -32,6 +35,27 @@ def facts_table(facts: Mapping[str, object], caption: str) -> Table | None:
         if value not in (None, "", [], {}, False)
     ]
     return Table(("What", "Value"), tuple(rows), caption, folded=True, words=True) if rows else None
+
+
+def with_store(section: Section, run: RunFolder, facts: Mapping[str, object]) -> Section:
+    """The section, with the name of the store that its results are of below its first block, if not the run's own.
+
+    A page shows whatever lies in its folder; two of its studies need not be about the same people.
+    """
+    used = facts.get("store")
+    about: Mapping[str, object] = used if isinstance(used, Mapping) else {"name": used}
+    name = str(about.get("name") or PurePath(str(about.get("path") or "")).name)
+    record = run.provenance or {}
+    own = [part for part in (record.get("data"), record.get("finetuned")) if isinstance(part, Mapping)]
+    names = [str(part["store"]) for part in own if part.get("store")]
+    is_own = name in names or any(
+        about.get("fingerprint") == part["fingerprint"] for part in own if "fingerprint" in part
+    )
+    if not name or not names or is_own:
+        return section
+    text = f"These results are of the store {name}, not of {joined(names)}, which the model was trained on."
+    first, *others = section.blocks
+    return replace(section, blocks=(first, Sentence(text, warning=True), *others))
 
 
 def told(name: str, value: object) -> str:

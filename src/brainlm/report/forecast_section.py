@@ -14,7 +14,7 @@ from brainlm.errors import DataError
 from brainlm.report import forecast_curves, forecast_examples, forecast_forest, forecast_tables, forecast_words
 from brainlm.report.blocks import Block, Picture, Section, Sentence
 from brainlm.report.brain_maps import Brain, choose_brain, picture
-from brainlm.report.facts import facts_table
+from brainlm.report.facts import facts_table, with_store
 from brainlm.report.forecast_file import FORECASTS
 from brainlm.report.forecast_marks import forecast_marks
 from brainlm.report.forecast_study import Forecast, ForecastCohort
@@ -49,7 +49,8 @@ def sections(run: RunFolder, brain: Brain | None = None) -> tuple[Section, ...]:
     made: list[Section] = []
     for place, forecast in enumerate(forecasts, start=1):
         has_map = any(isinstance(block, Picture) and block.layout == "brain" for one in made for block in one.blocks)
-        made.append(forecast_section(forecast, run, brain, anchor=f"forecast_{place}", drawn_as_above=has_map))
+        section = forecast_section(forecast, run, brain, anchor=f"forecast_{place}", drawn_as_above=has_map)
+        made.append(with_store(section, run, forecast.facts))
     if len(forecasts) == 1:
         return tuple(made)
     return (Section(ANCHOR, TITLE, (forecast_tables.overview(forecasts),)), *made)

@@ -14,7 +14,7 @@ from brainlm.evaluation.statistics import Interval
 from brainlm.report import network_figures, network_words
 from brainlm.report.blocks import Block, Cell, Picture, Section, Sentence, Table
 from brainlm.report.brain_maps import Brain, picture
-from brainlm.report.facts import facts_table
+from brainlm.report.facts import facts_table, with_store
 from brainlm.report.network_file import NETWORK_STUDIES
 from brainlm.report.network_study import CLUSTERING, GROUPS, SCORES, NetworkMethod, NetworkStudy
 from brainlm.report.parcel_charts import share_scale
@@ -32,7 +32,7 @@ def sections(run: RunFolder, brain: Brain | None) -> tuple[Section, ...]:
         absent = Sentence(f"{file} is not in the run folder: {remedy}.", missing=True)
         return (Section(ANCHOR, TITLE, (absent,)),)
     return tuple(
-        study_section(run, brain, study, f"networks_{place}")
+        with_store(study_section(run, brain, study, f"networks_{place}"), run, study.facts)
         for place, study in enumerate(run.network_studies, start=1)
     )
 

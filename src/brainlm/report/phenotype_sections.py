@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from brainlm.report import phenotype_figures, phenotype_forest, phenotype_sites, phenotype_tables
 from brainlm.report.blocks import Block, Picture, Section, Sentence
+from brainlm.report.facts import with_store
 from brainlm.report.phenotype_file import STUDIES
 from brainlm.report.phenotype_study import Study
 from brainlm.report.phenotype_words import (
@@ -36,7 +37,10 @@ def sections(run: RunFolder) -> tuple[Section, ...]:
         file, remedy = STUDIES
         absent = Sentence(f"{file} is not in the run folder: {remedy}.", missing=True)
         return (Section(ANCHOR, TITLE, (absent, *unfinished)),)
-    studied = [study_section(study, f"study_{place}") for place, study in enumerate(run.studies, start=1)]
+    studied = [
+        with_store(study_section(study, f"study_{place}"), run, study.facts)
+        for place, study in enumerate(run.studies, start=1)
+    ]
     if len(run.studies) > 1 or unfinished:
         return (Section(ANCHOR, TITLE, (*_overview(run.studies), *unfinished)), *studied)
     return tuple(studied)

@@ -12,6 +12,7 @@ from brainlm.evaluation.statistics import Interval
 from brainlm.report import score_figures
 from brainlm.report.blocks import Block, Cell, Picture, Section, Sentence, Table
 from brainlm.report.evaluation_file import Condition, Evaluation, MethodScore
+from brainlm.report.facts import with_store
 from brainlm.report.run_folder import RunFolder
 from brainlm.report.sentences import VERDICT_MARKS, bounds, counted, number
 from brainlm.report.style import VERDICT_COLOURS, Mark, method_marks
@@ -30,7 +31,7 @@ def masks(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
     )
     num_short = int(evaluation.store.get("num_too_short", 0))
     caption += f" {counted(num_short, 'recording')} shorter than a window not evaluated." if num_short else ""
-    return Section(
+    section = Section(
         "masks",
         title,
         (
@@ -41,6 +42,7 @@ def masks(run: RunFolder, marks: Mapping[str, Mark]) -> Section:
             _other_table(evaluation, "r", "Correlation of predicted and true hidden values"),
         ),
     )
+    return with_store(section, run, {"store": evaluation.store})
 
 
 def _differences(evaluation: Evaluation) -> tuple[Block, ...]:
