@@ -1,12 +1,15 @@
 """Every estimator finds what is there, finds nothing where nothing is, and never sees the labels of test people."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from problems import dealt, folds_of, problem_of, two_classes
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from brainlm.evaluation.phenotypes.estimators import fit_predict, predict_chance
@@ -208,3 +211,83 @@ def test_grid_search_of_scikit_learn_agrees_on_a_strong_effect(rng):
         search.fit((features_NF[fold.train_M] - mean) / sd, classes_N[fold.train_M])
         theirs[fold.test_M] = search.predict_proba((features_NF[fold.test_M] - mean) / sd)[:, 1]
     assert abs(roc_auc_score(classes_N, ours) - roc_auc_score(classes_N, theirs)) < 0.03
+
+
+def faint_in_many(rng, num_units: int, num_features: int, *, effect: float):
+    """A fifth of the features differ a little between two unequal classes, under variation that all features share."""
+    classes_N = (rng.random(num_units) < 0.45).astype(int)
+    features_NF = rng.normal(size=(num_units, num_features))
+    features_NF[:, : max(10, num_features // 5)] += effect * classes_N[:, None]
+    return features_NF + rng.normal(size=(num_units, 5)) @ rng.normal(size=(5, num_features)), classes_N
+
+
+def auroc_in_folds(classes_N, decisions_N) -> float:
+    return float(
+        np.mean([roc_auc_score(classes_N[one.test_M], decisions_N[one.test_M]) for one in folds_of(len(classes_N), 5)])
+    )
+
+
+def nested_search(features_NF, classes_N) -> np.ndarray:
+    """Decisions of scikit-learn's own nested choice of C, on the same folds."""
+    decisions_N = np.zeros(len(classes_N))
+    for fold in folds_of(len(classes_N), 5):
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000)),
+            {"logisticregression__C": np.logspace(-7, 2, 10)},
+            cv=dealt(len(fold.train_M), 5),
+            scoring="neg_log_loss",
+        )
+        search.fit(features_NF[fold.train_M], classes_N[fold.train_M])
+        decisions_N[fold.test_M] = search.decision_function(features_NF[fold.test_M])
+    return decisions_N
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_units", "num_features", "effect"), [(60, 40, 0.7), (200, 3000, 0.2), (600, 3000, 0.1), (600, 40, 0.2)]
+)
+def test_the_linear_classifier_is_as_good_as_a_search_by_scikit_learn(num_units, num_features, effect):
+    gains = []
+    for seed in range(3):
+        features_NF, classes_N = faint_in_many(np.random.default_rng(seed), num_units, num_features, effect=effect)
+        problem = problem_of(classes_N, num_classes=2)
+        ours_NK = cross_predicted("linear", features_NF, problem, num_folds=5, inner=5)
+        theirs_N = nested_search(features_NF, classes_N)
+        gains.append(auroc_in_folds(classes_N, ours_NK[:, 0]) - auroc_in_folds(classes_N, theirs_N))
+    assert np.mean(gains) > -0.03
+
+
+def test_the_search_for_a_penalty_goes_on_past_a_plateau():
+    """Where strong penalties give the shares of classes and no more, and the best comes many steps later."""
+    features_NF, classes_N = faint_in_many(np.random.default_rng(0), 200, 3000, effect=0.12)
+    train_M = folds_of(200, 5)[0].train_M
+    coordinates = to_coordinates(features_NF[train_M], features_NF[train_M])
+    fit = fit_predict("linear", coordinates, problem_of(classes_N, num_classes=2), train_M, inner=dealt(160, 5))
+    losses = {}
+    for c in np.logspace(-7, 2, 10):
+        inner_M = np.zeros(160)
+        for train, test in dealt(160, 5):
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=3000))
+            model.fit(features_NF[train_M][train], classes_N[train_M][train])
+            inner_M[test] = model.predict_proba(features_NF[train_M][test])[:, 1]
+        losses[c] = log_loss(classes_N[train_M], inner_M)
+    assert log_loss(classes_N[train_M], fit.inner_MK[:, 0]) <= min(losses.values()) + 0.002
+
+
+@pytest.mark.slow
+def test_connectivity_tells_diagnosis_as_well_as_a_search_by_scikit_learn_does(shared):
+    folder = shared / "data" / "abide"
+    people = pd.read_csv(folder / "participants.tsv", sep="\t")
+    people = people[people["site"].isin(["LEUVEN_1", "LEUVEN_2", "YALE"])]
+    signals = np.load(folder / "abide_cc200_f16.npy", mmap_mode="r")
+    features = []
+    for start, length in zip(people["offset"], people["n_vols"], strict=True):
+        with np.errstate(invalid="ignore"):
+            found = np.corrcoef(signals[start : start + length].astype(np.float64).T)
+        features.append(np.nan_to_num(found[np.triu_indices(200, 1)]))
+    classes_N = (people["dx"] == "asd").to_numpy().astype(int)
+    features_NF = np.arctanh(np.clip(features, -0.999, 0.999))
+    ours_NK = cross_predicted("linear", features_NF, problem_of(classes_N, num_classes=2), num_folds=5, inner=5)
+    reached = auroc_in_folds(classes_N, ours_NK[:, 0])
+    assert reached == pytest.approx(auroc_in_folds(classes_N, nested_search(features_NF, classes_N)), abs=0.03)
+    assert reached > 0.6

@@ -18,9 +18,9 @@ from brainlm.evaluation.phenotypes.problem import InnerFolds
 from brainlm.evaluation.phenotypes.rotation import Coordinates
 
 RIDGE_PENALTIES = np.logspace(-4, 4, 17)
-# From strong to weak: each fit starts from the one before, and the weak, slow ones are left out once they only harm.
+# From strong to weak: each fit starts from the one before. All are tried: where features say little the log loss lies
+# on a plateau under the strong ones, and the best comes long after.
 LOGISTIC_PENALTIES = np.logspace(3, -4, 15)
-_PATIENCE = 3
 _MAX_ITERATIONS = 2000
 _TOLERANCE = 1e-5
 
@@ -136,7 +136,7 @@ def logistic(
     train_MR = coordinates.train_MR
     models = [_Logistic(train_MR, classes_M, weights_M, train) for train, _ in usable]
     best: tuple[float, np.ndarray] | None = None
-    best_loss, num_worse = np.inf, 0
+    best_loss = np.inf
     for penalty in LOGISTIC_PENALTIES:
         inner_MC = np.full((len(classes_M), num_classes), np.nan)
         for model, (_, test) in zip(models, usable, strict=True):
@@ -144,11 +144,7 @@ def logistic(
             inner_MC[test] = all_classes(model.probabilities(train_MR[test]), model.present_C, num_classes)
         loss = log_loss(inner_MC, classes_M, weights_M)
         if loss < best_loss:
-            best, best_loss, num_worse = (float(penalty), inner_MC), loss, 0
-        else:
-            num_worse += 1
-        if num_worse == _PATIENCE:
-            break
+            best, best_loss = (float(penalty), inner_MC), loss
     assert best is not None, "a log loss is always finite"
     model = _Logistic(train_MR, classes_M, weights_M, np.arange(len(classes_M)))
     model.fit(best[0])

@@ -31,7 +31,7 @@ from brainlm.evaluation.phenotypes.problem import InnerFolds
 from brainlm.evaluation.phenotypes.rotation import Coordinates
 
 # Relative to a kernel whose mean diagonal is 1.
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 MOST_KERNEL_ROWS = 2048  # scikit-learn's solver takes time with their square to cube, and memory with their square
 _CALIBRATION_C = 1e4
 
