@@ -91,7 +91,7 @@ def networks(
     from brainlm.data.store import Store
     from brainlm.evaluation.model_method import unseen
     from brainlm.evaluation.networks.gathering import FAMILIES, FeatureRule
-    from brainlm.evaluation.networks.labels import read_labels
+    from brainlm.evaluation.networks.labels import read_labels, tied_by_patches
     from brainlm.evaluation.networks.model_features import Passing
     from brainlm.evaluation.networks.parcel_folds import draw_folds
     from brainlm.evaluation.networks.study import RESULTS_FILE, NetworkRule, study_networks
@@ -123,7 +123,13 @@ def networks(
     layer_number(model.network, layer)  # refuses what there is not
     check_recordings(chosen, model, resample=resample)
     _, remark = unseen(model, chosen, "allow" if allow_seen else "refuse", learned=(train,))
-    true = read_labels(opened.parcels, labels, homologues=homologues(opened.parcels), min_parcels=min_parcels)
+    true = read_labels(
+        opened.parcels,
+        labels,
+        homologues=homologues(opened.parcels),
+        patch_P=tied_by_patches(model.network),
+        min_parcels=min_parcels,
+    )
     draw_folds(true.units, true.numbers, folds=folds, repeats=min(repeats, 1), seed=seed)  # refuses what it cannot draw
     fit_if_needed(model, opened, resample=resample)
     step(f"networks of {labels} from {' '.join([split, *select])} recordings of {store}")

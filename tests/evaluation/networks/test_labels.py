@@ -1,10 +1,15 @@
 """Networks from a column: what counts as none, what is too small, what is not there."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from brainlm.errors import AtlasError, ConfigError
-from brainlm.evaluation.networks.labels import read_labels, units_per_network
+from brainlm.evaluation.networks.labels import read_labels, tied_by_patches, units_per_network
+from brainlm.model.autoencoder import MaskedAutoencoder
+from brainlm.model.config import ModelConfig
 
 
 def test_what_atlases_write_for_no_network_is_missing(make_parcels, in_pairs):
@@ -51,3 +56,32 @@ def test_a_network_too_small_is_refused_with_the_counts_and_left_out_on_request(
     assert labels.names == ("a", "b")
     assert labels.left_out == (("tiny", 4),)
     assert labels.num_missing == 4
+
+
+def test_parcels_of_a_patch_are_one_unit_with_their_homologues(make_parcels, in_pairs):
+    words, patch_P = ["a"] * 8 + ["b"] * 8, np.array([0, 1, 1, 2, 3, 3, 4, 4, *range(5, 13)])
+    labels = read_labels(make_parcels(words), "network", homologues=in_pairs(16), patch_P=patch_P)
+    # Pairs are (0, 1), (2, 3) ...: patch 1 joins the first two of them.
+    assert labels.units.tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    assert labels.num_pairs == 8
+    assert labels.share_of_patches == 1.0
+    mixed = dataclasses.replace(labels, number_P=np.arange(16) % 2, patch_P=np.arange(16) // 4)
+    assert mixed.share_of_patches == 0.5
+
+
+def network_with(**settings) -> MaskedAutoencoder:
+    config = ModelConfig(
+        num_timepoints=20, timepoints_per_patch=10, encoder_width=16, encoder_depth=1, encoder_heads=2, encoder_mlp=16,
+        decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp=8, **settings,
+    )  # fmt: skip
+    return MaskedAutoencoder(config, torch.arange(12).flip(0))
+
+
+def test_a_model_whose_patches_were_made_by_networks_is_refused():
+    with pytest.raises(ConfigError, match="was put into it"):
+        tied_by_patches(network_with(parcels_per_patch=4, parcel_order="network:yeo7"))
+    # A parcel a patch: with learned places the order says nothing.
+    assert tied_by_patches(network_with(parcels_per_patch=1, parcel_order="network:yeo7")) is None
+    patch_P = tied_by_patches(network_with(parcels_per_patch=4, parcel_order="y"))
+    assert patch_P is not None
+    assert patch_P.tolist() == [2] * 4 + [1] * 4 + [0] * 4

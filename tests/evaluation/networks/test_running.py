@@ -1,5 +1,7 @@
 """Features through folds: planted networks are found, shuffled ones are not, nothing is computed twice."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,3 +96,15 @@ def test_the_order_of_people_changes_nothing(make_labels, make_features, make_st
     turned = ParcelFeatures("turned", "signal", features.values_NPF[::-1].copy(), "concatenate")
     one, other = (run_features(each, study, tmp_path) for each in (features, turned))
     np.testing.assert_array_equal(one.predicted_RQ, other.predicted_RQ)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_noise_that_parcels_of_a_patch_share_says_nothing_of_networks(is_told, make_labels, make_study, tmp_path, rng):
+    """Patches of four parcels of one network, each with numbers of its own: as of an encoder with random weights."""
+    labels = make_labels(3, 24)
+    patch_P = np.arange(len(labels.number_P)) // 4
+    values_NPF = np.repeat(rng.normal(size=(4, patch_P.max() + 1, 8)), 4, axis=1).astype(np.float32)
+    labels = dataclasses.replace(labels, patch_P=patch_P if is_told else None)
+    outcome = run_features(ParcelFeatures("random", "random-init", values_NPF), make_study(labels), tmp_path)
+    accuracy = (outcome.predicted_RQ == labels.numbers).mean()
+    assert accuracy < 0.5 if is_told else accuracy > 0.65

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from brainlm.data.homologues import Homologues
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError, ConfigError
+from brainlm.model.autoencoder import MaskedAutoencoder
 
 # What atlases write for "belongs to none", beside an empty field.
 NO_NETWORK = frozenset({"", "0", "0.0", "nan", "none", "n/a", "na", "unassigned", "background"})
@@ -33,7 +36,9 @@ class NetworkLabels:
         column: of the parcels table.
         names: of the networks, C of them, sorted.
         number_P: of each parcel's network in ``names``; -1 for a parcel that has none or whose network is left out.
-        homologues: the parcels that are kept together in folds and resamples.
+        homologues: the left-right pairs; kept together in folds and resamples.
+        patch_P: the patch of each parcel, where the model has patches of several; kept together too, because what the
+            model says of one of them it says of all: in the training folds they would give the answer away.
         left_out: networks left out because they are too small, and how many parcels they have.
     """
 
@@ -41,6 +46,7 @@ class NetworkLabels:
     names: tuple[str, ...]
     number_P: Int64[np.ndarray, "P"]
     homologues: Homologues
+    patch_P: Int64[np.ndarray, "P"] | None = None
     left_out: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -56,7 +62,22 @@ class NetworkLabels:
     @property
     def units(self) -> Int64[np.ndarray, "Q"]:
         """Which of them are kept together, counted from 0 without gaps."""
-        return np.unique(self.homologues.group_P[self.positions], return_inverse=True)[1].astype(np.int64)
+        unit_Q = self.homologues.group_P[self.positions]
+        if self.patch_P is not None:
+            patch_Q = self.patch_P[self.positions]
+            ties = coo_array((np.ones(len(unit_Q)), (unit_Q, unit_Q.max() + 1 + patch_Q)))
+            size = max(ties.shape)
+            unit_Q = connected_components(coo_array((ties.data, ties.coords), shape=(size, size)), False)[1][unit_Q]
+        return np.unique(unit_Q, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def share_of_patches(self) -> float:
+        """The highest accuracy for who cannot tell the parcels of a patch from one another; 1 for a parcel a patch."""
+        if self.patch_P is None:
+            return 1.0
+        table = np.zeros((int(self.patch_P.max()) + 1, len(self.names)))
+        np.add.at(table, (self.patch_P[self.positions], self.numbers), 1)
+        return float(table.max(axis=1).sum() / table.sum())
 
     @property
     def num_missing(self) -> int:
@@ -71,20 +92,28 @@ class NetworkLabels:
     @property
     def num_pairs(self) -> int:
         """How many homologous pairs are among the parcels with a network."""
-        return int((np.bincount(self.units) > 1).sum())
+        return int((np.bincount(self.homologues.group_P[self.positions]) > 1).sum())
 
     def named(self, number: int) -> str | None:
         """The name of a network; None for -1."""
         return None if number < 0 else self.names[number]
 
 
-def read_labels(parcels: Parcels, column: str, *, homologues: Homologues, min_parcels: int = 0) -> NetworkLabels:
+def read_labels(
+    parcels: Parcels,
+    column: str,
+    *,
+    homologues: Homologues,
+    patch_P: Int64[np.ndarray, "P"] | None = None,
+    min_parcels: int = 0,
+) -> NetworkLabels:
     """The networks that ``column`` of the parcels table says.
 
     Args:
         parcels: the table.
         column: one of its network columns, such as ``yeo7``.
-        homologues: which parcels are kept together.
+        homologues: the left-right pairs.
+        patch_P: the patch of each parcel, for a model with several in one; see ``tied_by_patches``.
         min_parcels: leave out networks of fewer parcels.
 
     Raises:
@@ -114,10 +143,31 @@ def read_labels(parcels: Parcels, column: str, *, homologues: Homologues, min_pa
         tuple(kept),
         np.array([place.get(word, -1) for word in words], np.int64),
         homologues,
+        patch_P,
         tuple((str(name), int(count)) for name, count in counts.items() if str(name) not in place),
     )
     _check_sizes(labels)
     return labels
+
+
+def tied_by_patches(network: MaskedAutoencoder) -> Int64[np.ndarray, "P"] | None:
+    """The patch of each parcel; None where a patch is one parcel.
+
+    Raises:
+        ConfigError: patches, or places in a grid, were laid out by networks: whatever is read from them was put there.
+    """
+    config = network.config
+    if config.parcels_per_patch == 1 and config.spatial_positions != "grid":
+        return None
+    if config.parcel_order.startswith("network:"):
+        raise ConfigError(
+            "what this model knows of networks was put into it",
+            expected="patches or places that were made without labels of networks",
+            found=f"parcels_per_patch={config.parcels_per_patch}, spatial_positions={config.spatial_positions}, "
+            f"parcel_order={config.parcel_order}: an encoder with random weights would tell networks as well",
+            remedy="pretrain with --model.parcels_per_patch 1, or with --model.parcel_order y or atlas",
+        )
+    return network.tokenizer.rows_of_parcels().cpu().numpy() if config.parcels_per_patch > 1 else None
 
 
 def units_per_network(labels: NetworkLabels) -> Int64[np.ndarray, "C"]:
@@ -142,7 +192,7 @@ def _check_sizes(labels: NetworkLabels) -> None:
         pairs = zip(labels.names, labels.sizes.tolist(), strict=True)
         raise ConfigError(
             f"networks of {labels.column} are too small to be learnt and tested on different parcels",
-            expected=f"{MIN_UNITS} parcels or more in each, homologous pairs counted once",
+            expected=f"{MIN_UNITS} parcels or more in each, those of a homologous pair or of one patch counted once",
             found=f"too small: {_some(small)}; parcels: {_counted(list(pairs))}",
             remedy=f"leave them out with --min_parcels {above}, or name another column",
         )

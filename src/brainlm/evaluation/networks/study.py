@@ -126,7 +126,7 @@ def study_networks(
             surrogate_sentence=surrogates.sentence,
             facts=facts(),
             settings={name: value for name, value in asdict(rule).items() if name != "num_bootstrap"},
-            notes=_notes(model, labels.homologues.how, surrogates.why_none, networks_left_out=left_out),
+            notes=_notes(model, labels, surrogates.why_none, networks_left_out=left_out),
         ),
         num_bootstrap=rule.num_bootstrap,
         seed=rule.seed,
@@ -189,14 +189,17 @@ def _share_alike(
     return float((number_LQ[:, near_QK] == number_LQ[:, :, None]).mean())
 
 
-def _notes(model: BrainLM, how_paired: str, no_surrogates: str, *, networks_left_out: bool) -> list[str]:
-    notes = [f"Homologous parcels are kept together in folds and resamples; where pairs come from: {how_paired}."]
+def _notes(model: BrainLM, labels: NetworkLabels, no_surrogates: str, *, networks_left_out: bool) -> list[str]:
+    notes = [
+        f"Homologous parcels are kept together in folds and resamples; where pairs come from: {labels.homologues.how}."
+    ]
     notes += [no_surrogates] if no_surrogates else []
     if networks_left_out:
         notes.append("VAE and GCN are left out: there are no training recordings for them.")
     if model.config.parcels_per_patch > 1:
         notes.append(
             f"A patch of this model is {model.config.parcels_per_patch} parcels, which attention and embeddings cannot "
-            "tell from one another."
+            "tell from one another: they are kept together in folds and resamples, and no model with these patches can "
+            f"be right for more than {100 * labels.share_of_patches:.0f} % of parcels."
         )
     return notes
