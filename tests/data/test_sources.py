@@ -238,6 +238,12 @@ def test_packed_abide_becomes_a_store_with_held_out_sites(tmp_path, rng):
     assert store.manifest.split["held_out"] == {"site": ["YALE", "USM"]}
 
 
+def test_abide_of_some_sites_has_their_people_only(tmp_path, rng):
+    write_packed(tmp_path / "abide", rng)
+    summary = import_abide(tmp_path / "a.store", packed=tmp_path / "abide", sites={"YALE"}, split=SplitRule())
+    assert Store.open(summary.store).metadata["site"].tolist() == ["YALE"]
+
+
 def test_packed_abide_that_does_not_fit_is_an_error(tmp_path, rng):
     folder = tmp_path / "abide"
     signals = write_packed(folder, rng)

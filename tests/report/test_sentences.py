@@ -52,9 +52,23 @@ def test_a_model_below_zero_is_not_said_to_explain_anything() -> None:
 def test_the_embeddings_are_said_to_vary_with_the_column_and_the_subject() -> None:
     found = (Share("subject", 0.79, 0.33, 33, 99), Share("sex", 0.012, 0.025, 2, 99))
     assert sentences.dominance(found, "sex") == (
-        "Of the variance of the embeddings, sex accounts for 1.2 % (2.5 % by chance) "
-        "and subject accounts for 79 % (33 % by chance)."
+        "Of the variance of the embeddings, subject accounts for 79 % (33 % by chance); "
+        "sex accounts for 1.2 % (2.5 % by chance)."
     )
+
+
+def test_the_column_that_accounts_for_most_is_named_first_whatever_was_asked_for() -> None:
+    found = (
+        Share("mean_fd", 0.23, 0.01, None, 90),
+        Share("subject", 0.4, 0.38, 30, 90),
+        Share("sex", 0.02, 0.03, 2, 90),
+    )
+    for order in (found, found[::-1]):
+        said = sentences.dominance(order, "sex")
+        assert said.startswith(
+            "Of the variance of the embeddings, mean_fd accounts for 23 % (1.0 % by chance), the most"
+        )
+        assert said.index("mean_fd") < said.index("sex") < said.index("subject")
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,14 @@ def choose_column(metadata: pd.DataFrame, colour_by: str | None) -> str | None:
 
 
 def shares(embeddings: Embeddings, first: str | None) -> tuple[Share, ...]:
-    """The shares of ``first`` and of other columns that can organise recordings, largest excess over chance first."""
+    """The shares of the columns that can organise recordings, largest excess over chance first, with ``first``."""
     metadata = embeddings.metadata
     leading = [name for name in (first, "subject", "site", "task", "session", "run") if name in metadata]
     columns = dict.fromkeys([*leading, *phenotypes(metadata)])
     found = [share for name in columns if (share := _share(embeddings, str(name))) is not None]
-    return tuple(sorted(found[:MAX_SHARES], key=lambda share: share.chance - share.share))
+    ranked = sorted(found, key=lambda share: share.chance - share.share)
+    asked = [share for share in ranked[MAX_SHARES:] if share.column in (first, "subject")]
+    return tuple(ranked[: MAX_SHARES - len(asked)] + asked)
 
 
 def _share(embeddings: Embeddings, column: str) -> Share | None:

@@ -155,17 +155,20 @@ def tally(evaluation: Evaluation) -> str:
 
 
 def dominance(found: Sequence[Share], column: str | None) -> str:
-    """What the embeddings vary with: the chosen column beside the subject."""
+    """What the embeddings vary with: the column that accounts for most, then the chosen one and the subject."""
     by_name = {share.column: share for share in found}
     chosen = by_name.get(column or "")
     other = next((by_name[name] for name in ("subject", "site") if name in by_name and name != column), None)
-    if chosen is None and other is None:
+    if not found:
         return ""
+    largest = max(found, key=lambda share: share.share - share.chance)
 
     def says(share: Share) -> str:
         return f"{share.column} accounts for {percent(share.share)} ({percent(share.chance)} by chance)"
 
-    return "Of the variance of the embeddings, " + " and ".join(says(share) for share in (chosen, other) if share) + "."
+    named = [says(share) for share in dict.fromkeys((largest, chosen, other)) if share]
+    named[0] += f", the most of {len(found)} columns" if len(found) > 2 else ""
+    return f"Of the variance of the embeddings, {'; '.join(named)}."
 
 
 def percent(share: float) -> str:

@@ -6,7 +6,7 @@ Data: Di Martino et al. (2014), Molecular Psychiatry 19: 659-667; atlas: Craddoc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def import_abide(
     packed: str | Path | None = None,
     data_dir: str | Path | None = None,
     quality_checked: bool = True,
+    sites: Collection[str] = (),
     tr_s: Mapping[str, float] = TR_S,
     participants: str | Path | Sequence[str | Path] | None = None,
     people_rules: PeopleRules = NO_RULES,
@@ -99,6 +100,7 @@ def import_abide(
             fetched by nilearn (1 GB on the net).
         data_dir: nilearn's data folder, when not the usual one.
         quality_checked: fetch only recordings that passed the Project's visual checks.
+        sites: take the people of these only; of all unless given.
         tr_s: repetition time by site, for fetched data.
         participants: further tables about the people, whose columns become phenotypes, too.
         people_rules: which of their columns has the subjects, which values are missing, what codes mean.
@@ -117,6 +119,7 @@ def import_abide(
         labels = np.arange(1, NUM_PARCELS + 1)
         parcels = Parcels(pd.DataFrame({"label": labels, "name": [f"CC200-{label}" for label in labels]}))
         planned = _plan_fetched(data_dir, quality_checked=quality_checked, tr_s=tr_s)
+    planned = [plan for plan in planned if not sites or plan.site in sites]
     recorded = [(plan.subject, plan.session) for plan in planned]
     people = People.join(read_people_files(participants), recorded, people_rules)
     return write_store(
