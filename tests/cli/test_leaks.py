@@ -76,3 +76,21 @@ def test_inspect_lists_copies_within_a_store(study, speak, tmp_path):
     spoken = speak("inspect", tmp_path / "a.store")
     assert COPY in spoken.out
     assert "1 pairs" in spoken.out
+
+
+def test_pretrain_and_probe_name_copies_within_a_store(study, speak, tmp_path):
+    known = Store.open(study.store)
+    path = tmp_path / "a.store"
+    with StoreWriter(path, known.parcels, atlas=known.manifest.atlas, phenotypes=["age"]) as writer:
+        for number in range(12):
+            split = ("train", "validation", "test")[number % 3]
+            age = {"age": 20.0 + 3 * number}
+            writer.add(Recording(known[number].bold, 2.0, f"p{number}", phenotypes=age), split=split)
+        writer.add(Recording(2 * known[0].bold, 2.0, COPY, phenotypes={"age": 50.0}), split="test")
+    run = tmp_path / "run"
+    spoken = speak("pretrain", path, "--out", run, "--config", study.config, "--training.epochs", 1)
+    assert spoken.status == 0, spoken.err
+    assert f"1 recordings have copies in another split (import again): p0 = {COPY}" in " ".join(spoken.out.split())
+    spoken = speak("probe", run, path, *PROBE, "--methods", "linear", "--seen", "allow")
+    assert spoken.status == 0, spoken.err
+    assert f"1 pairs of people share a recording, and stay in one fold: p0 = {COPY}" in " ".join(spoken.out.split())
