@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainlm.cli.next_steps import command_line
+from brainlm.cli.next_steps import command_line, probe_of
 from brainlm.data.store import Store
 
 SMALL = [
@@ -76,7 +76,7 @@ def test_what_is_proposed_runs(speak, rng, monkeypatch, odd, said):
     after = proposed(speak(*pretrain, *SMALL))
     verbs = [words[0] for words in after]
     assert verbs[-2:] == ["embed", "report"]
-    assert ("evaluate" in verbs) == bool(set(Store.open("a store").metadata["split"]) - {"train"})
+    assert ("evaluate" in verbs) == ("test" in set(Store.open("a store").metadata["split"]))
     for words in after:
         more = ("--num_bootstrap", "20") if words[0] == "evaluate" else ()
         spoken = speak(*words, *more)
@@ -120,3 +120,53 @@ def test_a_missing_coordinate_names_the_options(speak, rng, monkeypatch):
     spoken = speak("pretrain", "a store", "--out", "run", "--preset", "tiny", "--training.batch_size", "1")
     assert spoken.status == 2
     assert "--model.parcel_order atlas" in spoken.err
+
+
+def add_table(cells):
+    """A participants table of sub-0 to sub-11, whose last has another value of ``cells``."""
+    rows = {"participant_id": [f"sub-{n}" for n in range(12)], "score": [10 + n / 2 for n in range(11)] + [cells]}
+    pd.DataFrame(rows).to_csv("people.csv", index=False)
+
+
+def test_a_code_for_missing_leads_to_another_import_and_then_to_pretraining(speak, rng, monkeypatch):
+    add_table(-9999)
+    make_store(speak, rng, monkeypatch, num=12)
+    words = ["import", "sub-*_bold.tsv", "people store", "--parcels", "parcels.tsv", "--tr", "2"]
+    words += ["--participants", "people.csv"]
+    monkeypatch.setattr("sys.argv", ["brainlm", *words])
+    (again,) = proposed(speak(*words))
+    assert again[: len(words)] == words
+    assert "--overwrite" in again
+    assert any("-9999" in word for word in again)
+    monkeypatch.setattr("sys.argv", ["brainlm", *again])
+    assert proposed(speak(*again))[-1][0] == "pretrain"
+    assert Store.open("people store").metadata["score"].max() < 100
+    assert Store.open("people store").metadata["score"].min() > 0
+
+
+def test_a_store_with_a_phenotype_leads_to_its_probe_and_one_without_does_not(speak, rng, monkeypatch):
+    from pathlib import Path
+
+    add_table(20.0)
+    make_store(speak, rng, monkeypatch, num=12)
+    assert probe_of("run", Path("a store")) == []
+    assert (
+        speak(
+            *("import", "sub-*_bold.tsv", "people store", "--parcels", "parcels.tsv", "--tr", "2"),
+            *("--participants", "people.csv"),
+        ).status
+        == 0
+    )
+    (line,) = probe_of("run", Path("people store"))
+    assert shlex.split(line)[:6] == ["brainlm", "probe", "run", "people store", "--target", "score"]
+
+
+def test_how_many_recordings_are_too_short_for_what_is_proposed_is_said(speak, rng, monkeypatch):
+    make_store(speak, rng, monkeypatch, num=6, split=("0", "0"))
+    for number in (0, 1):
+        pd.DataFrame(rng.normal(size=(60, 8))).to_csv(f"sub-{number}_bold.tsv", sep="\t", header=False, index=False)
+    spoken = speak(
+        *("import", "sub-*_bold.tsv", "mixed", "--parcels", "parcels.tsv", "--tr", "2"),
+        *("--split.validation", "0", "--split.test", "0"),
+    )
+    assert "2 of 6 training recordings are shorter" in spoken.out

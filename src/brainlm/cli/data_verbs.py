@@ -27,6 +27,7 @@ from brainlm.data.sources.coordinates import holds_coordinates, read_coordinates
 from brainlm.data.splits import SplitRule
 from brainlm.data.store import Store
 from brainlm.errors import ConfigError
+from brainlm.report.sentences import counted
 
 
 def import_recordings(
@@ -184,7 +185,8 @@ def _typed_with(atlas: str) -> str:
 
 def _report_import(summary: ImportSummary) -> int:
     parts = ", ".join(f"{name} {number}" for name, number in summary.num_per_split.items())
-    say(f"{summary.num_recordings} recordings of {summary.num_subjects} subjects in {summary.store} ({parts})")
+    of = counted(summary.num_subjects, "subject")
+    say(f"{counted(summary.num_recordings, 'recording')} of {of} in {summary.store} ({parts})")
     for note in summary.notes:
         say(f"note: {note}")
     show_failures(summary.failures, all_in=summary.store / "manifest.json")

@@ -13,7 +13,7 @@ from typing import Literal
 from brainlm.atomic import locked
 from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
-from brainlm.cli.next_steps import after_pretraining, evaluation_of, report_on
+from brainlm.cli.next_steps import after_pretraining, evaluation_of, probe_of, report_on
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.model.config import ModelConfig
 from brainlm.processes import is_first_process
@@ -184,5 +184,9 @@ def embed(
     if fitted_here:
         say(f"the scaling that was fitted: {folder / SCALER_FILE}")
     say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
-    next_command(*(report_on(model, folder) or evaluation_of(model, store, window=loaded.config.num_timepoints)))
+    next_command(
+        *evaluation_of(model, store, window=loaded.config.num_timepoints),
+        *probe_of(model, store),
+        *report_on(model, folder),
+    )
     return DONE

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
+from brainlm.cli.console import say
+from brainlm.data.missing_values import questionable
 from brainlm.data.parcels import WITHOUT_COORDINATES
 from brainlm.data.store import Store
+from brainlm.errors import BrainLMError
 from brainlm.model.config import preset
+from brainlm.report.sentences import counted
 from brainlm.training.config import TrainingConfig
 
 PRESET = "tiny"
 MIN_PATCHES = 2  # temporal patches of a window that some can be hidden of
+WINDOW = "--model.num_timepoints"
+PROBE_FOLDS = ("5", "2")  # as many as there are people for
 SHORT_PATCHES = 4  # of the windows proposed where recordings are shorter than MIN_PATCHES patches of the preset
 
 
@@ -38,17 +45,61 @@ def after_store(store: Path, *, looked: bool = False, imported: bool = False) ->
     """
     opened = Store.open(store)
     look = [] if looked else [command_line("inspect", store)]
+    if imported and (codes := _codes(opened)) and not any(word.startswith("--missing") for word in sys.argv):
+        typed = [word for word in sys.argv[1:] if not word.startswith("--overwrite")]
+        return [command_line(*typed, "--missing", ",".join(codes), "--overwrite")]
     lengths = _lengths(opened, "train")
     if not len(lengths):
         every = ["--split.validation", "0", "--split.test", "0", "--overwrite"]
         return look + ([command_line(*_without_split(sys.argv[1:]), *every)] if imported else [])
     settings = [*_positions(opened), *_windows(lengths)]
+    length = int(settings[settings.index(WINDOW) + 1]) if WINDOW in settings else preset(PRESET).num_timepoints
+    if num_short := int((lengths < length).sum()):
+        say(
+            f"note: {num_short} of {counted(len(lengths), 'training recording')} are shorter than the windows of the "
+            f"pretraining proposed here ({length} time points), and would be left out of it"
+        )
     return [*look, command_line("pretrain", store, "--out", _free_folder(store), "--preset", PRESET, *settings)]
 
 
 def after_pretraining(run: Path, store: Path, *, window: int) -> list[str]:
-    """Evaluate the run, embed the store, write the report."""
-    return [*evaluation_of(run, store, window=window), *embedding_of(run, store), command_line("report", run)]
+    """Evaluate the run, embed the store, predict a phenotype, write the report."""
+    before = [*evaluation_of(run, store, window=window), *embedding_of(run, store)]
+    return [*before, *probe_of(run, store), command_line("report", run)]
+
+
+def probe_of(run: str | Path, store: Path) -> list[str]:
+    """The prediction of a phenotype of the store that can be divided into folds; none where there is none.
+
+    People outside the training and validation splits come first; where they are too few, all, which the table marks.
+    """
+    from brainlm.cli.released import results_folder
+    from brainlm.evaluation.phenotypes.blocks import nuisance_columns
+    from brainlm.evaluation.phenotypes.folds import FoldRule, make_folds
+    from brainlm.evaluation.phenotypes.probing import STUDIES
+    from brainlm.evaluation.phenotypes.targets import read_cohort
+
+    opened = Store.open(store)
+    if (results_folder(str(run), store) / STUDIES).exists():
+        return []
+    for chosen, seen in (({"split": "test"}, "leave_out"), ({}, "allow")):
+        for folds in PROBE_FOLDS:
+            targets, nuisance = [], set()
+            for name in opened.phenotypes:
+                with suppress(BrainLMError):
+                    cohort = read_cohort(opened.select(**chosen), name)
+                    make_folds(cohort, FoldRule.parse(folds))
+                    targets.append(name)
+                    nuisance |= set(nuisance_columns(cohort, ()))
+            for name in sorted(targets, key=lambda name: name in nuisance)[:1]:
+                words = ["probe", run, store, "--target", name, "--folds", folds, "--seen", seen]
+                return [command_line(*words)]
+    return []
+
+
+def _codes(store: Store) -> list[str]:
+    """Values of phenotypes that look like codes for missing."""
+    return sorted({code for name in store.phenotypes for code in questionable(store.metadata[name].tolist())})
 
 
 def evaluation_of(run: str | Path, store: Path, *, window: int) -> list[str]:
@@ -58,11 +109,8 @@ def evaluation_of(run: str | Path, store: Path, *, window: int) -> list[str]:
 
     if (results_folder(str(run), store) / EVALUATION_FILE).exists():
         return []
-    opened = Store.open(store)
-    for split in ("test", "validation"):
-        if (_lengths(opened, split) >= window).any():
-            return [command_line("evaluate", run, store, *(["--split", split] if split != "test" else []))]
-    return []
+    is_long_enough = (_lengths(Store.open(store), "test") >= window).any()
+    return [command_line("evaluate", run, store)] if is_long_enough else []
 
 
 def embedding_of(run: str | Path, store: Path) -> list[str]:
@@ -89,20 +137,20 @@ def _positions(store: Store) -> list[str]:
 
 
 def _windows(lengths: Int64[np.ndarray, "N"]) -> list[str]:
-    """Shorter windows where no training recording is as long as the preset's; smaller batches where they are few.
+    """Shorter windows where most training recordings are shorter than the preset's; smaller batches where they are few.
 
     ``lengths`` are those of the training recordings, in time points.
     """
     config, training = preset(PRESET), TrainingConfig()
     length, settings = config.num_timepoints, []
-    if lengths.max() < length:
-        # Half of the recordings are as long as this one.
-        patch, usual = config.timepoints_per_patch, int(sorted(lengths)[len(lengths) // 2])
+    # Half of the recordings are as long as this one.
+    if (usual := int(sorted(lengths)[len(lengths) // 2])) < length:
+        patch = config.timepoints_per_patch
         if usual < MIN_PATCHES * patch:
             patch = max(1, usual // SHORT_PATCHES)
             settings = ["--model.timepoints_per_patch", str(patch)]
         length = usual // patch * patch
-        settings = ["--model.num_timepoints", str(length), *settings]
+        settings = [WINDOW, str(length), *settings]
     num_windows = int((lengths >= length).sum()) * training.windows_per_recording
     if num_windows < training.batch_size:
         settings += ["--training.batch_size", str(num_windows)]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brainlm.cli.console import Parts, console, next_command, print_table, progress_bar, say, show_failures, step
-from brainlm.cli.next_steps import embedding_of, report_on
+from brainlm.cli.next_steps import embedding_of, probe_of, report_on
 from brainlm.cli.released import check_output, fit_if_needed, open_model, results_folder
 from brainlm.errors import ConfigError
 from brainlm.files import write_json
@@ -126,7 +126,7 @@ def evaluate(
     with parts.part("the tables on screen"):
         _show_results(results)
     say(f"written: {path}")
-    next_command(*embedding_of(run, store), *report_on(run, folder))
+    next_command(*embedding_of(run, store), *probe_of(run, store), *report_on(run, folder))
     return parts.status()
 
 

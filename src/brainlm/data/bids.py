@@ -75,10 +75,19 @@ def entities_of(path: Path, pattern: re.Pattern[str] | None = None) -> Entities:
             if pattern is None
             else f"a path that matches {pattern.pattern!r}",
             found=path.name if pattern is None else path.as_posix(),
-            remedy="rename it, or say what is where with --pattern; where each file is a person of its own: --pattern "
-            rf"'(?P<subject>[^/]+){re.escape(path.suffix)}$'",
+            remedy="rename it, or say what is where with --pattern; such as --pattern "
+            rf"'{_pattern_like(path)}'",
         )
     return Entities(subject_id(subject), **values)
+
+
+def _pattern_like(path: Path) -> str:
+    """A pattern that takes the longest number in the name for the subject, and the whole name where there is none."""
+    numbers = re.findall(r"\d{3,}", path.name.split(".", 1)[0])
+    if not numbers:
+        return rf"(?P<subject>[^/]+){re.escape(path.suffix)}$"
+    longest = max(numbers, key=len)
+    return rf"(?P<subject>\d{{{len(longest)}}})[^/]*$"
 
 
 def subject_id(text: str) -> str:

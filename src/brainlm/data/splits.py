@@ -309,8 +309,19 @@ def _warn_of_empty_splits(splits: pd.Series, rule: SplitRule) -> None:
     for name, fraction in (("validation", rule.validation), ("test", rule.test)):
         if fraction > 0 and len(splits) > 1 and not (splits == name).any():
             logger.warning(
-                "no subject fell into the %s split; with few subjects, use a larger fraction or another seed", name
+                "no subject fell into the %s split; with few subjects, divide them otherwise: --split.%s with a "
+                "larger fraction, or another --split.seed",
+                name,
+                name,
             )
+    num_train = int((splits == "train").sum())
+    if rule.validation + rule.test < 0.5 and num_train < len(splits) / 2 and not rule.hold_out:
+        logger.warning(
+            "only %d of %d recordings are for training: another --split.seed divides the people otherwise, "
+            "--split.test 0 leaves more of them for training",
+            num_train,
+            len(splits),
+        )
 
 
 def _text(value: object) -> str:

@@ -80,9 +80,9 @@ class Schedule:
             raise ConfigError(
                 "an epoch has fewer windows than one step",
                 expected=f"at least {self.windows_per_step} windows an epoch (batch x devices x accumulation)",
-                found=f"{self.num_recordings} recordings x {self.windows_per_recording} windows each",
-                remedy=f"set training.batch_size to {self.windows_per_epoch} or less, or raise"
-                " training.windows_per_recording",
+                found=f"recordings: {self.num_recordings}, windows of each: {self.windows_per_recording}",
+                remedy=f"--training.batch_size {self.windows_per_epoch}, or less; or raise"
+                " --training.windows_per_recording",
             )
 
     @property
