@@ -61,7 +61,7 @@ def test_maps_of_a_store_are_those_of_its_recordings_one_by_one(make_model, stor
 
 @KINDS
 @torch.no_grad()
-def test_attention_of_a_window_is_shared_among_the_parcels_with_signal_of_each_patch(make_model, store, settings):
+def test_attention_of_a_window_is_shared_out_in_equal_parts_to_the_places_of_each_patch(make_model, store, settings):
     """One recording with a parcel without signal, from the network's own attention, parcel by parcel."""
     model = make_model(**settings)
     recording = store[3]
@@ -76,7 +76,7 @@ def test_attention_of_a_window_is_shared_among_the_parcels_with_signal_of_each_p
         if parcel == 4:
             assert np.isnan(looked.cls[parcel])
             continue
-        sharing = sum(row == row_P[parcel] for number, row in enumerate(row_P) if number != 4)
+        sharing = tokenizer.parcels_per_patch
         patches = [row_P[parcel] * tokenizer.num_columns + column for column in inside]
         layers_LH = watch.cls_BLHN[..., patches].sum(dim=3).mean(dim=0) / sharing
         np.testing.assert_allclose(looked.layers[:, :, parcel], layers_LH, **CLOSE)
@@ -147,7 +147,7 @@ def test_amplitude_and_connectivity_are_those_of_the_signal(model, store, whole)
 def test_uniform_is_what_equal_attention_gives_a_parcel(make_model, store, whole):
     assert whole.uniform == pytest.approx(40 / 41 / 10)
     image = attention_maps(make_model(**IMAGE), store.take([2]))
-    assert image.uniform == pytest.approx(2 * 6 / 37 / 10)  # 2 x 6 of 36 patches hold signal
+    assert image.uniform == pytest.approx(6 / 37 / 8)  # six patches of 8 parcels hold the signal of each
 
 
 @pytest.mark.parametrize(("most", "recordings"), [(0, []), (1, [4]), (3, [1, 4, 6]), (8, [0, 1, 2, 3, 4, 5, 6, 7])])
@@ -289,3 +289,16 @@ def test_a_damaged_file_is_computed_again_with_a_warning(model, store, tmp_path,
             same(cached_attention(model, store, folder=tmp_path), first)
         assert "damaged" in caplog.text
         caplog.clear()
+
+
+@torch.no_grad()
+def test_parcels_of_a_patch_that_is_mostly_padding_do_not_look_attended_to(make_model, store):
+    """10 parcels in patches of 4: the last patch holds two. Equal attention is equal for every parcel."""
+    model = make_model(parcels_per_patch=4)
+    for block in model.network.encoder.blocks:
+        block.attention.qkv.weight.zero_()
+        block.attention.qkv.bias.zero_()  # the same logits everywhere
+    found = attention_maps(model, store)
+    maps_NP = found.maps_NP()
+    assert np.isnan(maps_NP).any()  # a parcel without signal does not add to the others of its patch
+    np.testing.assert_allclose(np.nanmax(maps_NP, axis=1), np.nanmin(maps_NP, axis=1), rtol=1e-4)

@@ -257,6 +257,7 @@ def _show(study: AttentionStudy) -> None:
         columns += ["t", "p", "q", "p_fwe"]
         top = table.iloc[table["t"].abs().fillna(0.0).argsort(kind="stable")[::-1]]
         title = f"{study.results['contrast']['direction']}: the largest differences of {study.results['what']}"
+    top = top.drop_duplicates("patch") if "patch" in top else top  # parcels of a patch have one attention
     show_table(title, top[columns].head(SHOWN).rename(columns={"relative_to_uniform": "relative"}))
     if study.results["networks"]:
         show_table("by network", pd.DataFrame(map(_network_row, study.results["networks"])))

@@ -28,7 +28,7 @@ from brainlm.inference.pooling import ParcelShare, attend_windows
 from brainlm.inference.stores import warn_of_amplitudes
 from brainlm.model.attention import head_number, layer_number
 
-ATTENTION_VERSION = 1  # part of every file's name: a change of what is computed makes old files strangers
+ATTENTION_VERSION = 2  # part of every file's name: a change of what is computed makes old files strangers
 # Windows whose attention is followed through layers, or between parcels, to see what it is like; of these, each takes
 # half as long again to encode with 13m.
 NUM_FOLLOWED = 64
@@ -40,7 +40,7 @@ class StoreAttention:
     """Attention of a store's recordings; every recording is the mean over its windows, NaN = parcel without signal.
 
     A parcel's share of CLS's attention is summed over time; over all parcels the shares of a window sum to one less
-    what CLS pays to itself and, in an image, to patches without data.
+    what CLS pays to itself and to places of patches without data.
 
     Attributes:
         cls_LHP: the mean over recordings, of every layer and head.
@@ -59,7 +59,7 @@ class StoreAttention:
         connectivity_NP: mean absolute correlation of each parcel with the others, over the whole recording.
         layer: which is analysed, from 0.
         head: which of its heads, from 0; None = the mean over heads.
-        uniform: a parcel's share if CLS attended to all tokens equally, mean over parcels.
+        uniform: a parcel's share if CLS attended to all tokens equally.
     """
 
     cls_LHP: Float32[np.ndarray, "L H P"]
@@ -160,7 +160,7 @@ def attention_maps(
 
 
 def _uniform(model: BrainLM) -> float:
-    """The share of a parcel, mean over parcels, if CLS attended to itself and all patches equally."""
+    """The share of a parcel if CLS attended to itself and all patches equally."""
     length = model.config.num_timepoints
     valid_1PT = torch.ones(1, len(model.parcels), length, dtype=torch.bool, device=model.device)
     seen_1N = model.network.seen(valid_1PT).float()

@@ -66,7 +66,8 @@ def tokens_in_place(encoding: Encoding, num_patches: int) -> Float32[Tensor, "B 
 class WindowAttention:
     """Attention in a batch of windows, shared out to parcels; NaN for parcels without signal.
 
-    Parcels with signal that share a patch share its value equally.
+    A parcel gets an equal part of its patch; what falls to padding and to parcels without signal belongs to nobody, so
+    that a patch with few parcels does not make each of them look attended to.
 
     Attributes:
         patches_BLHPC: from CLS to each temporal patch of each parcel, in every layer and head.
@@ -130,7 +131,7 @@ def attend_windows(
 
 
 class ParcelShare:
-    """Shares attention to patches out to parcels: equally among those of a patch with signal, NaN for the others."""
+    """Shares attention to patches out to parcels, an equal part for each place in a patch; NaN without signal."""
 
     def __init__(self, network: MaskedAutoencoder, valid_BPT: Bool[Tensor, "B P T"]) -> None:
         tokenizer = network.tokenizer
@@ -138,10 +139,9 @@ class ParcelShare:
         self._inside = slice(tokenizer.columns_with_signal.start, tokenizer.columns_with_signal.stop)
         self._row_P = tokenizer.rows_of_parcels()
         with_signal_BP = valid_BPT.any(dim=2)
-        number_BR = torch.zeros(len(valid_BPT), tokenizer.num_rows, device=valid_BPT.device)
-        number_BR = number_BR.index_add(1, self._row_P, with_signal_BP.float())
-        self._part_BP = (1 / number_BR[:, self._row_P]).masked_fill(~with_signal_BP, torch.nan)
-        self._is_there_BP = torch.ones_like(self._part_BP).masked_fill(~with_signal_BP, torch.nan)
+        there_BP = torch.ones(with_signal_BP.shape, device=valid_BPT.device)
+        self._is_there_BP = there_BP.masked_fill(~with_signal_BP, torch.nan)
+        self._part_BP = self._is_there_BP / tokenizer.parcels_per_patch
 
     def in_time(self, attention_BN: Float[Tensor, "B *more N"]) -> Float[Tensor, "B *more P C"]:
         """Each parcel's part of its patches, column by column of those that lie in the window."""

@@ -112,6 +112,7 @@ class AttentionStudy:
     high_P: Float[np.ndarray, "P"] | None
     rollout_P: Float[np.ndarray, "P"] | None
     attribution_P: Float[np.ndarray, "P"] | None
+    patch_P: Float[np.ndarray, "P"] | None
     heads_LHP: Float[np.ndarray, "L H P"] | None
     lags: LagCurves | None
     networks: tuple[NetworkAttention, ...]

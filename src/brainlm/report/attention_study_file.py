@@ -58,7 +58,10 @@ def read_attention_study(content: Mapping[str, Any], folder: str) -> AttentionSt
     parcels = content["parcels"]
     attention_P = _numbers(parcels["attention"])
     num_parcels = len(attention_P)
-    maps = {name: _optional_map(parcels.get(name), num_parcels) for name in ("low", "high", "rollout", "attribution")}
+    maps = {
+        name: _optional_map(parcels.get(name), num_parcels)
+        for name in ("low", "high", "rollout", "attribution", "patch")
+    }
     sanity = content.get("sanity") or {}
     deletion = sanity.get("deletion") or {}
     return AttentionStudy(

@@ -100,8 +100,11 @@ def parcels(table: Parcels | None, study: AttentionStudy) -> list[Block]:
     """The parcels with the strongest contrast, without one those with the most attention, folded."""
     contrast = study.contrast
     strength = study.relative_P if contrast is None else np.abs(contrast.t_P)
-    order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")[:MAX_PARCELS]
+    order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")
     order = order[np.isfinite(strength[order])]
+    if study.patch_P is not None:  # parcels of a patch have one attention: the first of them stands for all
+        order = order[np.sort(np.unique(study.patch_P[order], return_index=True)[1])]
+    order = order[:MAX_PARCELS]
     if not len(order):
         return []
     names = [f"parcel {place + 1}" if table is None else str(table.table["name"].iloc[place]) for place in order]
@@ -116,9 +119,10 @@ def parcels(table: Parcels | None, study: AttentionStudy) -> list[Block]:
             ]
         rows.append(tuple(cells))
     head = ("Parcel", "Attention", *(("t", "p", "q") if contrast is not None else ()))
+    one = "parcels" if study.patch_P is None else "patches, by their first parcel,"
     what = "with the largest |t|" if contrast is not None else "with the most attention"
     caption = (
-        f"The {len(rows)} parcels {what}, attention as a multiple of the uniform level"
+        f"The {len(rows)} {one} {what}, attention as a multiple of the uniform level"
         f"{' with its interval' * study.has_intervals}. All parcels are in `attention/{study.folder}/table.csv`."
     ).replace("`", "")
     return [Table(head, tuple(rows), caption, folded=True)]

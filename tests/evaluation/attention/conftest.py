@@ -73,7 +73,7 @@ def write_image(path: Path) -> None:
     nib.save(nib.Nifti1Image(volume, affine), path)
 
 
-def make_model(store: Store, **settings) -> BrainLM:
+def with_random_weights(store: Store, **settings) -> BrainLM:
     """Random weights, larger than at the start of a training, so that attention depends on the signal."""
     generator = torch.Generator().manual_seed(1)
     config = dataclasses.replace(CONFIG, **settings)
@@ -100,4 +100,10 @@ def no_effect(tmp_path_factory) -> Store:
 @pytest.fixture(scope="session")
 def model(no_effect) -> BrainLM:
     """Of the parcels of both stores."""
-    return make_model(no_effect)
+    return with_random_weights(no_effect)
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """``make_model(store, **settings)``: another one."""
+    return with_random_weights

@@ -136,3 +136,17 @@ def test_what_cannot_be_studied_is_refused(model, tasks, settings, error, words,
 def test_settings_that_contradict_each_other_are_refused(make):
     with pytest.raises(ConfigError):
         make()
+
+
+def test_parcels_of_a_patch_are_one_finding(make_model, tasks, tmp_path):
+    """12 parcels in patches of 5: three tests, and the parcels of a patch have one t."""
+    model = make_model(tasks, parcels_per_patch=5)
+    rule = AttentionRule(contrast="task", levels=("movie", "rest"), **QUICK)
+    found = attention_study(model, tasks, rule, folder=tmp_path / "attention" / rule.name)
+    contrast = found.results["contrast"]
+    assert contrast["num_tested"] == 3
+    assert contrast["num_found"] <= 3
+    row_P = model.network.tokenizer.rows_of_parcels().numpy()
+    for values in (contrast["t"], contrast["q"], contrast["p_fwe"]):
+        assert all(len(np.unique(np.array(values)[row_P == row])) == 1 for row in range(3))
+    assert found.table()["patch"].tolist() == row_P.tolist()

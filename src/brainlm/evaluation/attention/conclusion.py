@@ -52,10 +52,12 @@ def _contrast(results: Mapping[str, Any]) -> str:
     more = sum(
         1 for t, q in zip(contrast["t"], contrast["q"], strict=True) if q is not None and q <= SIGNIFICANT and t > 0
     )
+    tested = contrast.get("num_tested", num_parcels)
+    patches = f" ({contrast['num_found']} of {tested} patches, each one finding)" if tested < num_parcels else ""
     sentence = (
-        f"Attention differs {what}: in {found} of {num_parcels} parcels at a false discovery rate of 5 %, {more} with "
-        f"more in {first} and {found - more} with more in {second}; {contrast['num_significant_fwe']} also with the "
-        "family-wise p of the largest t."
+        f"Attention differs {what}: in {found} of {num_parcels} parcels{patches} at a false discovery rate of 5 %, "
+        f"{more} with more in {first} and {found - more} with more in {second}; "
+        f"{contrast['num_significant_fwe']} also with the family-wise p of the largest t."
     )
     r = contrast["amplitude_r"]
     if r is not None and abs(r) >= ALIKE:

@@ -7,11 +7,12 @@ Shapes: N recordings, S subjects, P parcels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 
 from brainlm.data.parcels import Parcels
 from brainlm.evaluation.attention.attribution import WHAT
@@ -47,6 +48,7 @@ def judge(
     rule: AttentionRule,
     contrast: Contrast | None,
     *,
+    patch_P: Int64[np.ndarray, "P"] | None,
     patch_s: float,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def judge(
         metadata: one row a recording.
         parcels: the table of the parcels.
         contrast: already read from the column, None for none.
+        patch_P: the patch of each parcel, where patches have several: what is found of one of them is one finding.
         patch_s: how long a patch is, in seconds.
         facts: for the record.
     """
@@ -64,7 +67,8 @@ def judge(
     networks = Networks.of(parcels, rule.networks)
     maps_SP = subjects.means(gathered.maps_NP)
     resamples = _draw(len(subjects), rule)
-    tested = None if contrast is None else _contrast(contrast, gathered, metadata, rule)
+    tested = None if contrast is None else _contrast(contrast, gathered, metadata, rule, patch_P)
+    num_tested = len(parcels) if tested is None else tested["num_tested"]
     results = {
         "format_version": FORMAT_VERSION,
         "kind": "attention",
@@ -77,7 +81,7 @@ def judge(
         "settings": rule.settings() | {"networks": networks.column if networks else ""},
         "num_subjects": len(subjects),
         "num_recordings": len(gathered.maps_NP),
-        "parcels": _parcels(gathered, maps_SP, resamples),
+        "parcels": {**_parcels(gathered, maps_SP, resamples), "patch": patch_P},
         "heads": rounded(attention.cls_LHP, DIGITS),
         "lags": {"tr_patch_s": patch_s, **lag_curves(attention.between_GPP, networks)},
         "networks": by_network(
@@ -93,7 +97,7 @@ def judge(
         "sanity": _sanity(gathered, subjects, maps_SP, resamples, rule),
         "contrast": tested,
         "files": {"surface": None, "view": None, "nifti": []},
-        "notes": notes(gathered, metadata, parcels, rule, contrast, facts),
+        "notes": notes(gathered, metadata, parcels, rule, contrast, facts, num_tested=num_tested),
     }
     results = plain(results)
     return results | {"conclusion": conclude(results)}
@@ -162,10 +166,25 @@ def _means_by(maps_MP: Float[np.ndarray, "M P"], who_M: np.ndarray) -> Float64[n
     return np.stack([mean_map(maps_MP[who_M == number]) for number in range(int(who_M.max()) + 1)])
 
 
-def _contrast(contrast: Contrast, gathered: Gathered, metadata: pd.DataFrame, rule: AttentionRule) -> dict[str, Any]:
-    """The test of attention, and the same of amplitude: a contrast of attention that looks like it may be it."""
+def _contrast(
+    contrast: Contrast,
+    gathered: Gathered,
+    metadata: pd.DataFrame,
+    rule: AttentionRule,
+    patch_P: Int64[np.ndarray, "P"] | None,
+) -> dict[str, Any]:
+    """The test of attention, and the same of amplitude: a contrast of attention that looks like it may be it.
+
+    Parcels of a patch have one attention: the patch is tested, and what is found is each of theirs.
+    """
     permuting: dict[str, int] = {"num": rule.permutations, "seed": rule.seed}
-    test = contrast.test(gathered.maps_NP, **permuting)
+    unit_P = np.arange(gathered.maps_NP.shape[1]) if patch_P is None else patch_P
+    units = np.unique(unit_P)
+    maps_NU = np.stack([mean_map(gathered.maps_NP[:, unit_P == unit].T) for unit in units], axis=1)
+    of_units = contrast.test(maps_NU, **permuting)
+    place_P = np.searchsorted(units, unit_P)
+    maps = ("difference_P", "t_P", "p_P", "q_P", "p_fwe_P")
+    test = replace(of_units, **{name: getattr(of_units, name)[place_P] for name in maps})
     loud = contrast.test(gathered.attention.amplitude_NP, **permuting)
     found = confounds(contrast, metadata, **permuting)
     return {
@@ -182,6 +201,8 @@ def _contrast(contrast: Contrast, gathered: Gathered, metadata: pd.DataFrame, ru
         "p_fwe": test.p_fwe_P,
         "difference": test.difference_P,
         "num_significant": int((test.q_P <= SIGNIFICANT).sum()),
+        "num_tested": len(units),
+        "num_found": int((of_units.q_P <= SIGNIFICANT).sum()),
         "num_significant_fwe": int((test.p_fwe_P <= SIGNIFICANT).sum()),
         "smallest_q": np.nanmin(test.q_P, initial=np.inf),
         "amplitude_r": float(spearman(test.t_P[None], loud.t_P[None])[0]),

@@ -26,9 +26,11 @@ def notes(
     rule: AttentionRule,
     contrast: Contrast | None,
     facts: Mapping[str, Any],
+    *,
+    num_tested: int,
 ) -> list[str]:
     """Sentences, those that matter most first."""
-    found = [] if contrast is None else _of_contrast(contrast, len(parcels), rule)
+    found = [] if contrast is None else _of_contrast(contrast, num_tested, rule)
     subjects = metadata["subject"].nunique()
     found += few_subjects_note(subjects)
     found.append(
@@ -66,7 +68,7 @@ def notes(
     return found
 
 
-def _of_contrast(contrast: Contrast, num_parcels: int, rule: AttentionRule) -> list[str]:
+def _of_contrast(contrast: Contrast, num_tested: int, rule: AttentionRule) -> list[str]:
     found = [f"Differences and t are {contrast.direction}: positive is more attention in {contrast.levels[0]}."]
     if contrast.remark:
         found.append(f"{contrast.remark[0].upper()}{contrast.remark[1:]}.")
@@ -77,16 +79,16 @@ def _of_contrast(contrast: Contrast, num_parcels: int, rule: AttentionRule) -> l
         found.append(f"{contrast.num_left_out} subjects are left out of the contrast: {why}.")
     if contrast.within:
         found.append(f"Groups are compared within {contrast.within}: its means are taken off, labels move within it.")
-    if fewest_permutations(num_parcels, LEVEL) > rule.permutations:
+    if fewest_permutations(num_tested, LEVEL) > rule.permutations:
         found.append(
-            f"With {rule.permutations} permutations an effect in a single one of {num_parcels} parcels cannot pass the "
-            f"false discovery rate of {LEVEL:g}: give --permutations {fewest_permutations(num_parcels, LEVEL)} or more."
+            f"With {rule.permutations} permutations an effect in a single one of {num_tested} tests cannot pass the "
+            f"false discovery rate of {LEVEL:g}: give --permutations {fewest_permutations(num_tested, LEVEL)} or more."
         )
     smallest = _smallest_p(contrast)
-    if smallest > LEVEL / num_parcels:
+    if smallest > LEVEL / num_tested:
         found.append(
-            f"With so few subjects no p can be below {smallest:.2g}, whatever the effect: a single parcel of "
-            f"{num_parcels} cannot pass the correction."
+            f"With so few subjects no p can be below {smallest:.2g}, whatever the effect: a single one of "
+            f"{num_tested} tests cannot pass the correction."
         )
     return found
 

@@ -65,6 +65,7 @@ class AttentionStudy:
             {
                 "label": self.parcels.labels,
                 "name": self.parcels.table["name"].astype(str),
+                **({} if parcels["patch"] is None else {"patch": parcels["patch"]}),
                 "network": self.network_P,
                 "attention": _floats(parcels["attention"]),
                 "attention_low": _floats(parcels["low"]),
@@ -122,6 +123,7 @@ def attention_study(
         store.parcels,
         rule,
         contrast,
+        patch_P=model.network.tokenizer.rows_of_parcels().cpu().numpy() if model.config.parcels_per_patch > 1 else None,
         patch_s=tr_s * model.config.timepoints_per_patch,
         facts={"head": model.config.head, **facts()},
     )
