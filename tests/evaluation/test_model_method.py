@@ -152,3 +152,12 @@ def test_whom_published_weights_were_fine_tuned_on_is_known(model_of, store, tmp
     with caplog.at_level(logging.WARNING), pytest.raises(DataError, match="1 of 1 seen: copy"):
         refuse_seen_subjects(model_of(record), other)
     assert "whom it was trained on (UK Biobank)" in caplog.text
+
+
+def test_repetition_times_are_those_of_the_training_recordings(store):
+    """The test recordings have another one, which the model has not seen."""
+    table = store.metadata
+    of_split = {name: set(table["tr"][table["split"] == name]) for name in ("train", "test")}
+    record = record_of(store)["data"]
+    assert set(record["tr_s"]) == of_split["train"]
+    assert record["usual_tr_s"] in of_split["train"]

@@ -43,6 +43,8 @@ def pretrain(
     """
     from brainlm.data.planned import listed
     from brainlm.data.store import Store
+    from brainlm.inference.checks import LEARNED_NOTHING, learned_nothing
+    from brainlm.inference.folder import read_provenance
     from brainlm.training.run import RunPlan
     from brainlm.training.run import pretrain as train
 
@@ -92,6 +94,8 @@ def pretrain(
         return DONE
     if "val_r2" in summary.figures:
         say(f"validation R2 of the last model: {summary.figures['val_r2']:.3f}")
+    if learned_nothing(read_provenance(out)):
+        step(LEARNED_NOTHING)
     where = f"best model in {out}, last in {out / 'last'}" if "val_r2" in summary.figures else f"last model in {out}"
     say(f"{summary.num_parameters:,} parameters; {where}")
     next_command(*after_pretraining(out, store, window=model.num_timepoints))

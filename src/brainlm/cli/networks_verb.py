@@ -156,6 +156,7 @@ def networks(
 
 def _facts(model: BrainLM, store: Store, run: str, begun: float, remark: str) -> dict[str, Any]:
     import brainlm
+    from brainlm.inference.checks import learned_nothing
     from brainlm.inference.identity import weights_sha256
 
     return {
@@ -167,6 +168,7 @@ def _facts(model: BrainLM, store: Store, run: str, begun: float, remark: str) ->
             "preset": model.provenance.get("preset", ""),
             "num_parameters": model.network.num_parameters,
             "weights_sha256": weights_sha256(model),
+            "learned_nothing": learned_nothing(model.provenance),
         },
         "pretraining": pretraining_of(model, remark),
         "wall_time_s": round(time.monotonic() - begun, 1),

@@ -168,6 +168,7 @@ class Desk:
     def facts(self, adjustment: Adjustment, begun: float) -> dict[str, Any]:
         """For the record of a result."""
         import brainlm
+        from brainlm.inference.checks import learned_nothing
 
         return {
             "program": f"brainlm {brainlm.__version__}",
@@ -176,6 +177,7 @@ class Desk:
                 "preset": self.model.provenance.get("preset", ""),
                 "num_parameters": self.model.network.num_parameters,
                 "weights_sha256": self.identity,
+                "learned_nothing": learned_nothing(self.model.provenance),
             },
             "pretraining": pretraining_of(self.model, self.remark),
             "store": {"name": self.store.path.name, "fingerprint": self.store.fingerprint},

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,8 @@ class BrainLM:
     @property
     def tr_s(self) -> float | None:
         """The repetition time (s) that recordings are resampled to on request; None when not recorded."""
-        return float(np.median(self.trained_tr_s)) if self.trained_tr_s else None
+        usual = self.provenance.get("data", {}).get("usual_tr_s")
+        return usual if usual is not None else median_low(self.trained_tr_s) if self.trained_tr_s else None
 
     def fit_scaler(self, cohort: Store | Sequence[Recording], *, resample: bool = False) -> BrainLM:
         """Fit the scaler on the recordings at hand; returns the model itself.

@@ -7,7 +7,8 @@ The first is an error, with what to do; the second is a warning, for the numbers
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -23,19 +24,36 @@ USUAL_AMPLITUDE = {"robust": 0.5915, "zscore": 0.7979}
 # fMRI has heavier tails and parcels differ; beyond this factor it is other units or another scaling.
 AMPLITUDE_FACTOR = 4.0
 
+# Below this R2 of validation a model fills in little more than the mean.
+LEARNED_R2 = 0.01
+LEARNED_NOTHING = (
+    "The model has learned next to nothing: on validation people it fills in hidden signal no better than the mean. "
+    "What usually helps: more steps (--training.epochs), --model.head gaussian, fewer and larger patches, more or longer "
+    "recordings"
+)
+
 logger = logging.getLogger(__name__)
 
 
+def learned_nothing(provenance: Mapping[str, Any]) -> bool:
+    """Whether the record of a pretrained model says that it reached next to nothing; False where it does not say."""
+    reached = (provenance.get("metrics") or {}).get("val_r2")
+    return isinstance(reached, int | float) and reached < LEARNED_R2
+
+
 def is_trained_tr(tr: float, trained: Sequence[float]) -> bool:
-    """True if ``tr`` (s) is close to those the weights were trained on, or none is recorded."""
-    return not trained or min(trained) * (1 - TR_TOLERANCE) <= tr <= max(trained) * (1 + TR_TOLERANCE)
+    """True if ``tr`` (s) is close to one that the weights were trained on, or none is recorded.
+
+    Between 0.7 s and 3 s nothing was learnt: the nearest counts, not the range.
+    """
+    return not trained or any(abs(tr - one) <= TR_TOLERANCE * one for one in trained)
 
 
 def check_tr(tr: float, trained: Sequence[float], *, what: str) -> None:
     """Raise DataError if ``tr`` (s) is far from every repetition time the weights were trained on."""
     if is_trained_tr(tr, trained):
         return
-    seconds = f"{min(trained):g} s" if len(set(trained)) == 1 else f"{min(trained):g} to {max(trained):g} s"
+    seconds = f"{' or '.join(f'{one:g}' for one in sorted(set(trained)))} s"
     raise DataError(
         f"{what} has another repetition time than the model's recordings",
         expected=f"{seconds}, give or take {100 * TR_TOLERANCE:g} %",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from brainlm.errors import BrainLMError, ConfigError
+from brainlm.inference.checks import LEARNED_NOTHING, learned_nothing
 from brainlm.report import (
     attention_section,
     forecast_section,
@@ -164,8 +165,12 @@ def summary(run: RunFolder) -> tuple[str, ...]:
         network_words.tally(run.network_studies),
         phenotype_words.tally(run.studies),
     )
-    sentences = (_what_was_run(run), *_what_came_out(run), *studied)
+    sentences = (_what_was_not_learned(run), _what_was_run(run), *_what_came_out(run), *studied)
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _what_was_not_learned(run: RunFolder) -> str:
+    return f"{LEARNED_NOTHING}." if learned_nothing(run.provenance or {}) else ""
 
 
 def _what_was_run(run: RunFolder) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import platform
 from collections.abc import Mapping, Set
+from statistics import median_low
 from typing import Any
 
 import lightning
@@ -90,7 +91,8 @@ def describe_data(store: Store, windows: Windows, validation: Windows | None) ->
         "split": dict(store.manifest.split),
         "num_recordings": {str(k): int(v) for k, v in table["split"].value_counts().sort_index().items()},
         "num_subjects": {str(k): int(v) for k, v in table.groupby("split")["subject"].nunique().items()},
-        "tr_s": sorted({float(tr) for tr in table["tr"]}),
+        "tr_s": sorted({float(tr) for tr in train.metadata["tr"]}),
+        "usual_tr_s": median_low(float(tr) for tr in train.metadata["tr"]),  # one that recordings have, not between two
         **training_record(train.metadata["subject"], chosen_by, fingerprints),
         "exclusions": [*store.manifest.exclusions, *(dataclasses.asdict(failure) for failure in windows.excluded)],
     }

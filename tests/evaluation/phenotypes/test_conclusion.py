@@ -126,6 +126,13 @@ def test_whether_random_weights_do_as_well(difference, words):
     assert words in conclude(results_of(random_init_difference=difference))
 
 
+def test_nothing_is_said_of_pretraining_that_taught_nothing():
+    facts = {"model": {"learned_nothing": True}}
+    said = conclude(results_of(random_init_difference=WON, facts=facts))
+    assert "Pretraining counts" not in said
+    assert "Nothing can be said of pretraining" in said
+
+
 def test_site_and_target_are_compared_by_the_way_from_chance_to_perfect():
     site = {"balanced_accuracy": {"value": 0.55}, "chance": 0.1, "num_sites": 10}
     said = conclude(results_of(site_prediction=site))

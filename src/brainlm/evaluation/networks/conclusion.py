@@ -63,6 +63,8 @@ def _pretraining(results: Mapping[str, Any]) -> str:
     difference = results["pretraining_difference"]
     if difference is None:
         return ""
+    if (results.get("facts") or {}).get("model", {}).get("learned_nothing"):
+        return "Nothing can be said of pretraining: in its own task the model is no better than the mean (R² near 0)."
     numbers = f"difference {_points(difference)}"
     verdict = Interval.read(difference).verdict
     if verdict == "better":

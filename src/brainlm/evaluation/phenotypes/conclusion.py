@@ -108,6 +108,8 @@ def _random_init(results: Mapping[str, Any]) -> str:
     difference, name = results["random_init_difference"], results["untrained"]
     if difference is None:
         return ""
+    if (results.get("facts") or {}).get("model", {}).get("learned_nothing"):
+        return "Nothing can be said of pretraining: in its own task the model is no better than the mean (R² near 0)."
     numbers = _difference(results, difference)
     return _verdict(
         difference,
