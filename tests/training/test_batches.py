@@ -112,5 +112,5 @@ def test_moving_a_batch_changes_nothing(windows, scaler):
 
 
 def test_an_epoch_smaller_than_a_step_is_refused_with_a_remedy():
-    with pytest.raises(ConfigError, match="batch_size to 6 or less"):
+    with pytest.raises(ConfigError, match=r"--training\.batch_size 6"):
         Schedule(num_recordings=3, windows_per_recording=2, windows_per_step=8, seed=0)
