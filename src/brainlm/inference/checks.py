@@ -28,8 +28,8 @@ AMPLITUDE_FACTOR = 4.0
 LEARNED_R2 = 0.01
 LEARNED_NOTHING = (
     "The model has learned next to nothing: on validation people it fills in hidden signal no better than the mean. "
-    "What usually helps: more steps (--training.epochs), --model.head gaussian, fewer and larger patches, more or longer "
-    "recordings"
+    "What usually helps: more steps (--training.epochs), --model.head gaussian, fewer and larger patches, more "
+    "or longer recordings"
 )
 
 logger = logging.getLogger(__name__)
