@@ -45,8 +45,8 @@ def test_a_missing_extra(refused, study, tmp_path, monkeypatch, package, words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("networks", "--labels", "network", "--split", "all", "--methods", "model"), "too small"),
-        (("networks", "--labels", "yeo99", "--split", "all", "--methods", "model"), "yeo99"),
+        (("networks", "--labels", "network", "--split", "all", "--methods", "model", "--allow_seen"), "too small"),
+        (("networks", "--labels", "yeo99", "--split", "all", "--methods", "model", "--allow_seen"), "yeo99"),
         (("attention", "--contrast", "mood"), "mood"),
         (("attention", "--networks", "yeo99"), "yeo99"),
     ],

@@ -90,7 +90,7 @@ def test_the_summary_says_what_is_there_and_what_to_look_at(looked: Looked) -> N
 
 def test_what_stands_out_is_listed_with_who_and_why(full_page: str, looked: Looked) -> None:
     written = text_of(full_page)
-    assert "the very same signal as sub-00_ses-1_task-rest" in written
+    assert "the same signal as sub-00_ses-1_task-rest" in written
     assert "50 times the cohort's spread" in written
     assert looked.outliers.flagged.tolist() == [COPY, UNITS]
     assert looked.names[UNITS] == "sub-02_ses-2_task-rest"
