@@ -47,18 +47,19 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
         next_command(command_line("demo", "--folder", folder, "--overwrite"))
         return DONE
     again = " --overwrite" if overwrite else ""
+    store_, run_, images_, from_images_ = (shlex.quote(str(path)) for path in (store, run, images, from_images))
     commands = [
-        f"import demo {store}{again}",
-        f"inspect {store}",
-        f"parcellate {images} {from_images} --atlas {store}{again}",
-        f"pretrain {store} --out {run} {TRAINING}{again}",
-        f"evaluate {run} {store} --overwrite",
-        f"embed {run} {store} --overwrite",
-        f"probe {run} {store} {PROBE}",
-        f"forecast {run} {store} --methods linear --overwrite",
-        f"attention {run} {store} {CONTRAST} --overwrite",
-        f"networks {run} {store} --labels network --methods model,controls --overwrite",
-        f"report {run} --colour_by condition",
+        f"import demo {store_}{again}",
+        f"inspect {store_}",
+        f"parcellate {images_} {from_images_} --atlas {store_}{again}",
+        f"pretrain {store_} --out {run_} {TRAINING}{again}",
+        f"evaluate {run_} {store_} --overwrite",
+        f"embed {run_} {store_} --overwrite",
+        f"probe {run_} {store_} {PROBE}",
+        f"forecast {run_} {store_} --methods linear --overwrite",
+        f"attention {run_} {store_} {CONTRAST} --overwrite",
+        f"networks {run_} {store_} --labels network --methods model,controls --overwrite",
+        f"report {run_} --colour_by condition",
     ]
     say(ABOUT)
     begun = time.monotonic()
@@ -69,7 +70,7 @@ def demo(folder: Path = Path("demo"), *, overwrite: bool = False) -> int:
         console.print()
         if written == from_images:
             _paint_images(store, images)
-        step(f"[{number}/{len(commands)}] brainlm {' '.join(command.split())}")
+        step(f"[{number}/{len(commands)}] {command_line(*shlex.split(command))}")
         status = main(shlex.split(command))
         if status != DONE:
             return status
