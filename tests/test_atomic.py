@@ -327,3 +327,75 @@ def test_a_published_folder_is_nobodys_to_remove(tmp_path):
     atomic.publish(lock, tmp_path / "a")
     atomic.abandon(lock)
     assert (names(tmp_path), names(tmp_path / "a")) == (["a"], ["file"])
+
+
+REPLACING_FOLDER = """
+import os, signal, sys
+from pathlib import Path
+from brainlm import atomic
+if sys.argv[2] == "between":
+    atomic.sync = lambda path: None
+    rename = Path.rename
+    def renamed(path, other):
+        if path.name == ".model.writing":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(path, other)
+    Path.rename = renamed
+with atomic.replacing_folder(Path(sys.argv[1])) as beside:
+    atomic.write_text(beside / "a", "new")
+    if sys.argv[2] == "half":
+        os.kill(os.getpid(), signal.SIGKILL)
+    atomic.write_text(beside / "b", "new")
+"""
+
+
+def write_pair(folder, text):
+    with atomic.replacing_folder(folder) as beside:
+        for name in ("a", "b"):
+            atomic.write_text(beside / name, text)
+
+
+def fail_after_one(beside):
+    atomic.write_text(beside / "a", "new")
+    full_disk()
+
+
+def test_files_of_a_folder_are_replaced_together_and_others_stay(tmp_path):
+    folder = tmp_path / "model"
+    write_pair(folder, "old")
+    (folder / "results").mkdir()
+    (folder / "results" / "c").write_text("kept")
+    (folder / "nowhere").symlink_to(tmp_path / "absent")
+    write_pair(folder, "new")
+    assert names(tmp_path) == ["model"]
+    assert names(folder) == ["a", "b", "nowhere", "results"]
+    assert [(folder / name).read_text() for name in ("a", "b", "results/c")] == ["new", "new", "kept"]
+
+
+def test_a_folder_keeps_its_files_where_the_new_ones_fail(tmp_path):
+    write_pair(tmp_path / "model", "old")
+    with pytest.raises(DataError), atomic.replacing_folder(tmp_path / "model") as beside:
+        fail_after_one(beside)
+    assert names(tmp_path) == ["model"]
+    assert [(tmp_path / "model" / name).read_text() for name in ("a", "b")] == ["old", "old"]
+
+
+@pytest.mark.parametrize("when", ["half", "between"])
+def test_a_kill_while_a_folder_is_replaced_loses_nothing_and_the_next_writer_goes_on(tmp_path, when):
+    folder = tmp_path / "model"
+    write_pair(folder, "old")
+    killed(REPLACING_FOLDER, folder, when)
+    there = folder if when == "half" else atomic.replaced_for(folder)
+    assert [(there / name).read_text() for name in ("a", "b")] == ["old", "old"]
+    (there / "c").write_text("kept")
+    write_pair(folder, "new")
+    assert names(tmp_path) == ["model"]
+    assert [(folder / name).read_text() for name in ("a", "b", "c")] == ["new", "new", "kept"]
+
+
+def test_files_come_into_an_empty_folder_without_a_new_folder(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    before = folder.stat().st_ino
+    write_pair(folder, "new")
+    assert (folder.stat().st_ino, names(folder)) == (before, ["a", "b"])

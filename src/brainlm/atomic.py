@@ -351,6 +351,45 @@ def locked(folder: Path, *, of: str = "") -> Iterator[None]:
                 path.rmdir()
 
 
+@contextmanager
+def replacing_folder(folder: Path, *, kind: type[BrainLMError] = DataError) -> Iterator[Path]:
+    """A folder with the content of ``folder``, which takes its place when the block ends, never else.
+
+    Inside, files are replaced (``replacing``), never changed in place: they are the same as those of ``folder``.
+
+    Raises:
+        DataError: (or another ``kind``) the disk refuses. Another process is writing there (DataError).
+    """
+    folder = folder.resolve()  # of a link, what it leads to is replaced
+    with disk_errors(folder, kind=kind):
+        lock = claim(temporary_for(folder))
+        try:
+            recover(folder)
+            beside = temporary_for(folder)
+            there = content_of(folder) if folder.is_dir() else []
+            for path in there:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.copytree(path, beside / path.name, symlinks=True, copy_function=_link)
+                else:
+                    _link(path, beside / path.name)
+            yield beside
+            if there or not folder.is_dir():
+                publish(lock, folder)
+            else:  # a folder that is empty stays the same one: it may be somebody's working directory
+                for path in content_of(beside):
+                    path.rename(folder / path.name)
+        finally:
+            abandon(lock)
+
+
+def _link(source: str | Path, path: str | Path) -> None:
+    """The same file under a second name; a copy of it where the disk has no such links."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, path, follow_symlinks=False)
+
+
 def temporary_for(path: Path) -> Path:
     """The sibling in which the folder ``path`` is prepared; one per destination, so that two writers meet there."""
     return path.with_name(f".{path.name}.writing")
@@ -409,7 +448,8 @@ def publish(lock: Lock, destination: Path) -> None:
     """Give the finished folder its name; what stands there goes away only once the new one is in place."""
     folder = lock.path.parent
     for file in sorted(folder.iterdir()):
-        sync(file)
+        if not file.is_symlink():
+            sync(file)
     sync(folder)
     old = replaced_for(destination)
     if destination.exists():

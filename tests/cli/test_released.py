@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -404,6 +406,26 @@ def test_a_published_folder_is_never_overwritten_by_its_conversion(small, speak)
     assert spoken.status == 2
     assert "is the published checkpoint itself" in spoken.err
     assert content_of(small / "mini_13M") == before
+
+
+KILLED_CONVERSION = """
+import os, signal, sys
+from brainlm.cli.main import main
+from brainlm.inference import folder
+folder.write_network = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+main(sys.argv[1:])
+"""
+
+
+def test_a_conversion_killed_while_it_replaces_another_loses_nothing_and_can_be_run_again(converted, small, speak):
+    before = content_of(converted)
+    words = ("convert", small / "mini_13M", converted, "--parcels", small / "parcels.tsv", "--overwrite")
+    done = subprocess.run([sys.executable, "-c", KILLED_CONVERSION, *map(str, words)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert content_of(converted) == before
+    assert speak(*words).status == 0
+    assert content_of(converted) == before  # the same weights give the same bytes
+    assert not list(small.glob(".*.writing"))
 
 
 def test_a_file_is_no_place_for_a_folder(small, speak):

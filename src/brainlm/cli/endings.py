@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +33,9 @@ DEBUG = "--debug"
 GRACE_S = 20.0  # for cleaning up after a signal; SLURM kills 30 s after SIGTERM
 
 OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
+
+
+_running: list[ExitStack] = []  # of the verbs that run, the innermost last: ``demo`` runs others
 
 
 class Stopped(BaseException):
@@ -71,6 +74,21 @@ def signals_stop() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
+def until_the_end(kept: AbstractContextManager[None]) -> None:
+    """Enter ``kept``, and leave it when the verb that runs now ends."""
+    _running[-1].enter_context(kept)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    with ExitStack() as stack:
+        _running.append(stack)
+        try:
+            yield
+        finally:
+            _running.pop()
+
+
 def run_verb(name: str, work: Callable[[], int], *, when_stopped: str, debug: bool = False) -> int:
     """Do ``work`` and return its exit status, whatever happens; what happened is said in words.
 
@@ -82,7 +100,8 @@ def run_verb(name: str, work: Callable[[], int], *, when_stopped: str, debug: bo
     """
     with signals_stop() as received:
         try:
-            return work()
+            with _ending():
+                return work()
         except BaseException as error:
             if received or isinstance(error, KeyboardInterrupt):
                 number = received[0] if received else signal.SIGINT

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from brainlm.atomic import locked
 from brainlm.cli.console import ProgressBar, console, next_command, progress_bar, say, step
 from brainlm.cli.main import DONE
 from brainlm.cli.next_steps import after_pretraining, evaluation_of, probe_of, report_on
@@ -178,14 +177,12 @@ def embed(
     check_recordings(chosen, loaded, resample=resample)  # before the work of fitting begins
     fitted_here = fit_if_needed(loaded, opened, resample=resample)
     step(f"embedding {len(chosen)} recordings of {store} with {model}")
-    with locked(folder, of=EMBEDDINGS_FILE):
-        with progress_bar("recordings") as bar:
-            embeddings = embed_store(loaded, chosen, batch_size=batch_size, resample=resample, on_progress=bar.update)
-        written = write_embeddings(embeddings, folder, overwrite=overwrite)
-        if fitted_here:
-            write_scaler(folder, loaded.scaler)
-            write_provenance(folder, loaded.provenance)
+    with progress_bar("recordings") as bar:
+        embeddings = embed_store(loaded, chosen, batch_size=batch_size, resample=resample, on_progress=bar.update)
+    written = write_embeddings(embeddings, folder, overwrite=overwrite)
     if fitted_here:
+        write_scaler(folder, loaded.scaler)
+        write_provenance(folder, loaded.provenance)
         say(f"the scaling that was fitted: {folder / SCALER_FILE}")
     say(f"{len(embeddings.table)} recordings, {embeddings.width} dimensions: {written}")
     next_command(

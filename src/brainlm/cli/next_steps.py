@@ -107,10 +107,10 @@ def evaluation_of(run: str | Path, store: Path, *, window: int) -> list[str]:
     from brainlm.cli.released import results_folder
     from brainlm.inference.folder import EVALUATION_FILE
 
-    if (results_folder(str(run), store) / EVALUATION_FILE).exists():
+    opened = Store.open(store)
+    if (results_folder(run, store, of=opened) / EVALUATION_FILE).exists():
         return []
-    is_long_enough = (_lengths(Store.open(store), "test") >= window).any()
-    return [command_line("evaluate", run, store)] if is_long_enough else []
+    return [command_line("evaluate", run, store)] if (_lengths(opened, "test") >= window).any() else []
 
 
 def embedding_of(run: str | Path, store: Path) -> list[str]:
@@ -118,7 +118,8 @@ def embedding_of(run: str | Path, store: Path) -> list[str]:
     from brainlm.cli.released import results_folder
     from brainlm.inference.stores import EMBEDDINGS_FILE
 
-    return [] if (results_folder(str(run), store) / EMBEDDINGS_FILE).exists() else [command_line("embed", run, store)]
+    there = (results_folder(run, store, of=Store.open(store)) / EMBEDDINGS_FILE).exists()
+    return [] if there else [command_line("embed", run, store)]
 
 
 def report_on(run: str | Path, results: Path) -> list[str]:

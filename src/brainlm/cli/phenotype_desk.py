@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from brainlm.atomic import check_writable
 from brainlm.cli.console import progress_bar, say
-from brainlm.cli.released import fit_if_needed, open_model, results_folder
+from brainlm.cli.released import fit_if_needed, hold, open_model, results_folder
 from brainlm.cli.result_verbs import selection
 from brainlm.errors import ConfigError
 from brainlm.extras import check_extra
@@ -103,11 +103,13 @@ class Desk:
         classes: Sequence[str],
         rows: RowRule,
     ) -> tuple[Study, Path]:
-        """The study of one target and its folder; how the target is taken, and what the nuisance is, is told."""
+        """The study of one target and its folder, which no other process may write until the verb ends; how the target
+        is taken, and what the nuisance is, is told.
+        """
         from brainlm.data.planned import listed
         from brainlm.evaluation.phenotypes.blocks import nuisance_columns
         from brainlm.evaluation.phenotypes.folds import FoldRule
-        from brainlm.evaluation.phenotypes.probing import open_study
+        from brainlm.evaluation.phenotypes.probing import RESULTS_FILE, open_study
         from brainlm.evaluation.phenotypes.targets import read_cohort
 
         column = self.store.metadata.get(target)
@@ -124,7 +126,11 @@ class Desk:
         say(taken_as(cohort))
         say(f"nuisance: {', '.join(nuisance) or 'no column of age, sex, site or motion'}")
         rule = FoldRule.parse(folds, repeats=repeats, seed=seed, group=group)
-        return open_study(self.store, cohort, rule, self.results, transform=self.transform, adjustment=rows.adjustment)
+        study, folder = open_study(
+            self.store, cohort, rule, self.results, transform=self.transform, adjustment=rows.adjustment
+        )
+        hold(folder / RESULTS_FILE)
+        return study, folder
 
     def gather(self, rows: RowRule, *, batch_size: int, resample: bool = False) -> Evidence:
         """The vectors and all that the baselines are made of."""

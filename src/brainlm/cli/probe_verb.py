@@ -100,7 +100,7 @@ def probe(
     )
     studies = [
         desk.study(name, folds, repeats, seed, group, kind=kind, positive=positive, classes=classes, rows=rows)
-        for name in target
+        for name in dict.fromkeys(target)
     ]
     check_positive(positive, studies)
     for study, _ in studies:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from brainlm.atomic import check_writable
+from brainlm.atomic import check_writable, locked, replacing_folder
 from brainlm.cli.console import next_command, print_table, progress_bar, say, step
-from brainlm.cli.main import DONE, SOME_FAILED
+from brainlm.cli.endings import DONE, SOME_FAILED, until_the_end
 from brainlm.cli.next_steps import command_line
 from brainlm.errors import CheckpointError, ConfigError
 
@@ -74,7 +74,8 @@ def convert(
     step(f"converting {folder} -> {out}")
     table = Parcels.read(parcels) if parcels is not None else parcels_of(found, expected)
     model = BrainLM.from_pretrained(folder, parcels=table)
-    model.save_pretrained(out)
+    with replacing_folder(out, kind=CheckpointError) as written:
+        model.save_pretrained(written)
     say(f"{found.layout}, {model.network.num_parameters:,} parameters, {found.num_parcels} parcels")
     if not terms_shown:
         show_terms(model)
@@ -190,13 +191,27 @@ def fit_if_needed(model: BrainLM, store: Store, *, resample: bool = False, stric
 def check_output(path: Path, *, overwrite: bool, otherwise: str = "") -> None:
     """Refuse, before anything is computed, results that would replace others or cannot be written.
 
+    Until the verb ends, other processes are refused that would write the same.
+
     Raises:
         ConfigError: they are there already, or the folder cannot be written.
+        DataError: another process is writing them.
     """
+    hold(path)
     if path.exists() and not overwrite:
         remedy = "give --overwrite to replace it" + (f", or {otherwise}" if otherwise else "")
         raise ConfigError(f"{path} exists", remedy=remedy)
+
+
+def hold(path: Path) -> None:
+    """Keep other processes from writing ``path`` until the verb ends.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        DataError: another process is writing there.
+    """
     check_writable(path)
+    until_the_end(locked(path.parent, of=path.name))
 
 
 def results_folder(model: str | Path, store: Path, *, of: Store | None = None) -> Path:

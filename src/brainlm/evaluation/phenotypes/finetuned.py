@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from brainlm.atomic import replacing_folder
+from brainlm.errors import CheckpointError
 from brainlm.evaluation.phenotypes.folds import Fold
 from brainlm.evaluation.phenotypes.methods import inner_of
 from brainlm.evaluation.phenotypes.predictions import Group
@@ -90,7 +92,9 @@ class FinetunedMethod:
 
     def write_final(self, study: Study, folder: Path, facts: Mapping[str, Any]) -> Path:
         """Fine-tune on everybody and write the model to ``folder``, which ``brainlm predict`` takes; returns it."""
-        self.train(study, np.arange(len(study.cohort))).write(folder, facts)
+        trained = self.train(study, np.arange(len(study.cohort)))
+        with replacing_folder(folder, kind=CheckpointError) as written:
+            trained.write(written, facts)
         return folder
 
 
