@@ -29,6 +29,7 @@ NEW = re.compile(r"\..*\.[0-9a-f]{16}\.new")  # names of private folders of file
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk says
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems say that cannot lock
 BEAT_S = 10.0  # between two signs of life of a writer, for other machines
+DYING_S = 2.0  # that a killed process may need until its files are closed
 WATCH_S = 60.0  # without a sign of life: a writer on another machine is taken for dead
 
 logger = logging.getLogger(__name__)
@@ -261,12 +262,23 @@ class Lock:
         except FileNotFoundError:
             return False
 
-    def _take(self, descriptor: int) -> None:
-        """Make sure that nobody else has it."""
+    def _is_held(self, descriptor: int) -> bool:
         try:
             _flock(descriptor)
         except BlockingIOError:
-            raise self._in_use(_owner(descriptor), descriptor) from None
+            return True
+        return False
+
+    def _take(self, descriptor: int) -> None:
+        """Make sure that nobody else has it."""
+        end = time.monotonic() + DYING_S
+        try:
+            while self._is_held(descriptor):
+                owner = _owner(descriptor)
+                dies = owner and owner["host"] == socket.gethostname() and not _started(owner["pid"])
+                if not dies or time.monotonic() > end:
+                    raise self._in_use(owner, descriptor)
+                time.sleep(0.01)  # of a killed process, threads may be there a moment longer, and its files open
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
