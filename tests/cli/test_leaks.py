@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from brainlm.data.recording import Recording
@@ -38,6 +39,7 @@ def leak(study, tmp_path_factory, request):
         ("finetune", "RUN", "LEAK", "--target", "age", "--folds", 2),
         ("forecast", "RUN", "LEAK", "--methods", "linear"),
         ("forecast", "RUN", "STORE", "--methods", "linear", "--test_store", "LEAK"),
+        ("evaluate", "RUN", "STORE", "--test_store", "LEAK"),
         ("networks", "RUN", "LEAK", "--labels", "network"),
     ],
     ids=lambda words: " ".join(map(str, words[:3])) + " --test_store" * ("--test_store" in words),
@@ -48,6 +50,22 @@ def test_every_verb_that_scores_people_refuses_the_copy_by_name(study, leak, spe
     assert spoken.status == 2
     assert COPY in spoken.err
     assert "new" not in spoken.err.split("found:")[1].split("remedy:")[0]
+
+
+def test_evaluate_judges_another_cohort_beside_its_store(study, leak, speak, tmp_path):
+    """Nobody of it is in training or validation there: everything fitted comes from the run's own store."""
+    fresh = Store.open(leak)
+    others = fresh.take(np.flatnonzero(fresh.metadata["subject"] != COPY))
+    path = tmp_path / "cohort.store"
+    with StoreWriter(path, others.parcels, atlas=others.manifest.atlas, phenotypes=["age"]) as writer:
+        for recording in others:
+            writer.add(recording, split="test")
+    spoken = speak("evaluate", study.run, study.store, "--test_store", path, "--num_bootstrap", 20)
+    assert spoken.status == 0, spoken.err
+    (found,) = tmp_path.rglob("evaluation.json")
+    results = json.loads(found.read_text())
+    assert results["store"]["num_subjects"] == 12
+    assert results["store"]["fingerprint"] == Store.open(path).fingerprint
 
 
 def test_probe_leaves_the_copy_out(study, leak, speak, tmp_path, caplog):

@@ -9,7 +9,9 @@ import torch
 
 from brainlm.baselines.interpolation import Zero
 from brainlm.baselines.predictor import ANY_MASK
-from brainlm.evaluation.fitting import fit_baselines
+from brainlm.data.synthetic import synthetic_store
+from brainlm.evaluation import fitting
+from brainlm.evaluation.fitting import fit_baselines, refit_baselines
 from brainlm.evaluation.masking import conditions
 from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
 from brainlm.model.masks import Mask
@@ -169,3 +171,43 @@ def test_values_that_are_not_valid_never_count(masked, monkeypatch):
     for method in found["conditions"][0]["methods"]:
         assert method["r2_per_parcel"][2] is None
         assert all(value is not None for value in method["r2_per_parcel"][3:])
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Another cohort of the same parcels, whose parcels go together in another way."""
+    return synthetic_store(
+        tmp_path_factory.mktemp("elsewhere") / "elsewhere.store",
+        num_subjects=24, num_parcels=10, num_networks=5, num_timepoints=(100, 180), seed=7,
+    )  # fmt: skip
+
+
+def test_baselines_refitted_within_a_cohort_stand_beside_and_are_not_compared_with(baselines, masked, elsewhere):
+    windows = masked().of(elsewhere)
+    masks = [Mask("random", 0.5)]
+    refitted = refit_baselines(windows, masks)
+    found = evaluate_reconstruction(Oracle(), baselines, windows, masks, refitted=refitted, bootstrap=QUICK)
+    reached = scores(found["conditions"][0])
+    assert reached["Gaussian (space), refitted"] > reached["Gaussian (space)"] + 0.05
+    assert "refitted" not in found["conditions"][0]["best_baseline"]
+
+
+def test_nobody_is_filled_in_by_what_was_fitted_to_him(masked, elsewhere, monkeypatch):
+    taught = []
+
+    def fit(training, validation, *_, **__):
+        taught.append((training, validation))
+        return [Zero()]
+
+    monkeypatch.setattr(fitting, "fit_baselines", fit)
+    (method,) = refit_baselines(masked().of(elsewhere), [Mask("random", 0.5)])
+    people = elsewhere.metadata["subject"].to_numpy()
+    for half, (training, validation) in enumerate(taught):
+        learned = {*training.metadata["subject"], *validation.windows.store.metadata["subject"]}
+        assert learned == set(people[method.half_N != half])
+        assert not learned & set(people[method.half_N == half])
+        assert not set(training.metadata["subject"]) & set(validation.windows.store.metadata["subject"])
+
+
+def test_a_cohort_of_few_people_is_not_divided(masked, elsewhere):
+    assert refit_baselines(masked().of(elsewhere.take(np.arange(12))), [Mask("random", 0.5)]) == []

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
@@ -28,6 +29,17 @@ class MaskedBatch:
     outside: tuple[Float[Tensor, "_ P"], ...]
     recording_B: Int64[Tensor, "B"]
     start_B: Int64[Tensor, "B"]
+
+    def rows(self, rows: Int64[np.ndarray, "R"]) -> MaskedBatch:
+        """Some of the windows."""
+        return MaskedBatch(
+            self.signal_BPT[rows],
+            self.valid_BPT[rows],
+            self.hidden_BPT[rows],
+            tuple(self.outside[row] for row in rows),
+            self.recording_B[rows],
+            self.start_B[rows],
+        )
 
     @property
     def visible(self) -> Bool[Tensor, "B P T"]:

@@ -25,6 +25,7 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test", "all"] = "test",
     select: list[str] = [],
+    test_store: Path | None = None,
     out: Path | None = None,
     max_windows_per_recording: int | None = None,
     num_bootstrap: int = 1000,
@@ -44,6 +45,8 @@ def evaluate(
         store: the recordings.
         split: which recordings to judge on.
         select: narrow them further by columns of the store, such as --select site=YALE,USM.
+        test_store: another cohort of the same parcels to judge on, all of it, with everything fitted to ``store``; more
+            rows show what the baselines are when refitted to one half of that cohort and judged on the other.
         out: the JSON file to write; evaluation.json in the run folder by default; for what is no run folder, and for
             another store than the run's own, in a folder beside the store.
         max_windows_per_recording: at most this many windows of each recording.
@@ -59,7 +62,7 @@ def evaluate(
     from brainlm.data.store import Store
     from brainlm.data.windows import Windows
     from brainlm.evaluation.examples import EXAMPLES_FILE, write_examples
-    from brainlm.evaluation.fitting import fit_baselines
+    from brainlm.evaluation.fitting import fit_baselines, refit_baselines
     from brainlm.evaluation.masking import MaskedWindows, conditions
     from brainlm.evaluation.model_method import ModelMethod, PatchHider, refuse_seen_subjects
     from brainlm.evaluation.reconstruction import BootstrapSettings, evaluate_reconstruction
@@ -68,17 +71,20 @@ def evaluate(
     from brainlm.inference.identity import weights_sha256
 
     opened = Store.open(store)
-    folder = results_folder(run, store, of=opened)
+    judged = opened if test_store is None else Store.open(test_store)
+    folder = results_folder(run, store if test_store is None else test_store, of=judged)
     path = folder / EVALUATION_FILE if out is None else out
     check_output(path, overwrite=overwrite, otherwise="--out for another file")
-    chosen = part_of(opened, split, select)
+    chosen = part_of(judged, split if test_store is None else "all", select)
     model = open_model(run, device=device)
     model.check_store(opened)
-    warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {store}")
+    model.check_store(judged)
+    warn_of_tr(map(float, chosen.metadata["tr"]), model.trained_tr_s, what=f"the store {judged.path}")
     if not allow_seen:
         refuse_seen_subjects(model, chosen, learned=(opened.take(np.flatnonzero(opened.metadata["split"] != "test")),))
     fit_if_needed(model, opened, strict=False)  # last, for it is long work
-    step(f"evaluating {run} on {len(chosen)} recordings of {store} ({' '.join([split, *select])})")
+    which = " ".join([split if test_store is None else "all", *select])
+    step(f"evaluating {run} on {len(chosen)} recordings of {judged.path} ({which})")
     length, hider = model.config.num_timepoints, PatchHider(model)
 
     def masked(part: Store) -> MaskedWindows:
@@ -103,12 +109,17 @@ def evaluate(
             masks,
             on_progress=bar.update,
         )
+    refitted = []
+    if test_store is not None:
+        with progress_bar("refitting     ") as bar:
+            refitted = refit_baselines(windows, masks, on_progress=bar.update)
     with progress_bar("filling in    ") as bar:
         results = evaluate_reconstruction(
             ModelMethod(model),
             baselines,
             windows,
             masks,
+            refitted=refitted,
             bootstrap=BootstrapSettings(num_bootstrap=num_bootstrap, seed=seed),
             model_facts={
                 "run": str(run),
@@ -126,7 +137,8 @@ def evaluate(
     with parts.part("the tables on screen"):
         _show_results(results)
     say(f"written: {path}")
-    next_command(*embedding_of(run, store), *probe_of(run, store), *report_on(run, folder))
+    more = [] if test_store is not None else [*embedding_of(run, store), *probe_of(run, store)]
+    next_command(*more, *report_on(run, folder))
     return parts.status()
 
 

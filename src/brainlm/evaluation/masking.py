@@ -18,6 +18,7 @@ from torch import Tensor
 
 from brainlm.baselines.predictor import MaskedBatch
 from brainlm.data.scaling import Scaler, scaled_recording
+from brainlm.data.store import Store
 from brainlm.data.windows import WindowBatch, Windows, mix_seed
 from brainlm.model.masks import Mask
 
@@ -87,6 +88,13 @@ class MaskedWindows:
     def num_batches(self) -> int:
         """How many batches a condition has."""
         return -(-len(self) // self.batch_size)
+
+    def of(self, store: Store) -> MaskedWindows:
+        """Windows of other recordings, made and masked likewise."""
+        windows = Windows(store, self.windows.num_timepoints)
+        return MaskedWindows(
+            windows, self.scaler, self.make_hidden, seed=self.seed, batch_size=self.batch_size, device=self.device
+        )
 
     def thinned(self, num_windows: int) -> MaskedWindows:
         """At most ``num_windows`` of them, evenly spaced."""

@@ -39,6 +39,7 @@ def evaluate_reconstruction(
     windows: MaskedWindows,
     conditions: Sequence[Mask],
     *,
+    refitted: Sequence[Predictor] = (),
     bootstrap: BootstrapSettings = BootstrapSettings(),
     model_facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -53,6 +54,7 @@ def evaluate_reconstruction(
         baselines: already fitted.
         windows: of held-out subjects.
         conditions: masks to judge under.
+        refitted: further rows that the model is not compared with: baselines fitted within the judged cohort.
         bootstrap: see there.
         model_facts: copied to ``"model"``.
         on_progress: called with (batches done, all batches).
@@ -62,7 +64,7 @@ def evaluate_reconstruction(
     resamples = SubjectBootstrap.draw(
         len(names), num_bootstrap=bootstrap.num_bootstrap, seed=bootstrap.seed, confidence=bootstrap.confidence
     )
-    methods = [*([] if model is None else [model]), *baselines]
+    methods = [*([] if model is None else [model]), *baselines, *refitted]
     results: list[dict[str, Any]] = []
     for mask in conditions:
         able = [method for method in methods if mask.kind in method.mask_kinds]
@@ -73,7 +75,10 @@ def evaluate_reconstruction(
                 on_progress(before + done, len(conditions) * windows.num_batches)
 
         sums = _score(able, windows, mask, subject_N, on_batch=report)
-        scored = [_Scored(method, method is model, own) for method, own in zip(able, sums, strict=True)]
+        scored = [
+            _Scored(method, method is model, any(method is one for one in refitted), own)
+            for method, own in zip(able, sums, strict=True)
+        ]
         results.append(_condition(mask, scored, names.tolist(), resamples, bootstrap.seed))
     notes = ["R2, MAE and r are of scaled values; R2 is about the mean of the hidden values and never clipped."]
     if windows.scaler.kind != "none":
@@ -141,6 +146,7 @@ class _Scored:
 
     method: Predictor
     is_model: bool
+    is_refitted: bool
     sums: ScoreSums
 
 
@@ -150,7 +156,7 @@ def _condition(
     """One entry of ``"conditions"``."""
     model = next((entry for entry in scored if entry.is_model), None)
     best = max(
-        (entry for entry in scored if not entry.is_model and np.isfinite(r2(entry.sums.pooled))),
+        (entry for entry in scored if not (entry.is_model or entry.is_refitted) and np.isfinite(r2(entry.sums.pooled))),
         key=lambda entry: float(r2(entry.sums.pooled)),
         default=None,
     )
