@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from brainlm.data.homologues import homologues
+from brainlm.data.parcels import Parcels
 from brainlm.data.scaling import Scaler
 from brainlm.data.synthetic import synthetic_store
 from brainlm.errors import ConfigError
 from brainlm.evaluation.networks.gathering import FeatureRule
-from brainlm.evaluation.networks.labels import read_labels
+from brainlm.evaluation.networks.labels import check_layout, read_labels
 from brainlm.evaluation.networks.study import NetworkRule, study_networks
+from brainlm.evaluation.networks.surrogates import surrogate_labels
 from brainlm.files import sealed
 from brainlm.inference.brainlm import BrainLM
 from brainlm.model.autoencoder import MaskedAutoencoder
@@ -58,14 +60,24 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(store):
-    config = ModelConfig(
-        num_timepoints=40, timepoints_per_patch=10, encoder_width=16, encoder_depth=2, encoder_heads=2, encoder_mlp=16,
-        decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp=8,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        network = MaskedAutoencoder(config, torch.from_numpy(store.parcels.order(config.parcel_order)))
+def make_random():
+    """``make_random(parcels, **settings)``: a network with random weights."""
+
+    def make(parcels, **settings) -> MaskedAutoencoder:
+        config = ModelConfig(
+            num_timepoints=40, timepoints_per_patch=10, encoder_width=16, encoder_depth=2, encoder_heads=2,
+            encoder_mlp=16, decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp=8, **settings,
+        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            return MaskedAutoencoder(config, torch.from_numpy(parcels.order(config.parcel_order)))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def model(store, make_random):
+    network = make_random(store.parcels)
     return BrainLM(network, Scaler.fit(store, allow_any_split=True), store.parcels, {"data": {"atlas": "synthetic"}})
 
 
@@ -165,6 +177,60 @@ def test_random_weights_are_those_of_the_seed_and_differ_from_the_model(studied)
     _, results = studied
     one, other = (row(results, "parcel embeddings" + suffix) for suffix in ("", ", random weights"))
     assert one["confusion"] != other["confusion"]
+
+
+def test_pretraining_is_compared_with_three_networks_of_random_weights(studied):
+    """The model itself has random weights: whatever they say of networks, it is no merit of pretraining."""
+    _, results = studied
+    draws = results["pretraining_draws"]
+    assert len(draws) == 3
+    assert draws[0] == results["pretraining_difference"]
+    assert len({one["value"] for one in draws}) > 1
+    assert "Pretraining counts" not in results["conclusion"]
+
+
+@pytest.mark.parametrize("surrogates", [0, 19])
+def test_a_layout_that_follows_the_networks_is_refused(store, make_random, true_labels, surrogates):
+    """The atlas is sorted by network, as many are; no setting names a network."""
+    by_network = np.argsort(true_labels.number_P, kind="stable")
+    sorted_parcels = Parcels(store.parcels.table.iloc[by_network].assign(label=range(1, NUM_PARCELS + 1)))
+    labels = read_labels(sorted_parcels, "network", homologues=homologues(sorted_parcels))
+    maps_LQ = np.empty((0, NUM_PARCELS), np.int8)
+    if surrogates:
+        maps_LP = surrogate_labels(
+            sorted_parcels, labels.number_P, num=surrogates, seed=0, homologues=labels.homologues
+        )
+        maps_LQ = maps_LP.astype(np.int8)
+    for settings in ({"parcels_per_patch": 4}, {"spatial_positions": "grid", "temporal_positions": "grid"}):
+        network = make_random(sorted_parcels, parcel_order="atlas", **settings)
+        with pytest.raises(ConfigError, match="follows the networks"):
+            check_layout(network, labels, maps_LQ, seed=0)
+    check_layout(make_random(sorted_parcels, parcel_order="atlas"), labels, maps_LQ, seed=0)
+    check_layout(make_random(sorted_parcels, parcel_order="y", parcels_per_patch=4), labels, maps_LQ, seed=0)
+
+
+def test_a_study_of_such_a_model_computes_nothing(store, make_random, true_labels, tmp_path):
+    network = make_random(store.parcels, parcel_order="atlas", parcels_per_patch=4)
+    by_network = np.argsort(true_labels.number_P, kind="stable")
+    network = MaskedAutoencoder(network.config, torch.from_numpy(by_network))
+    model = BrainLM(network, Scaler.fit(store, allow_any_split=True), store.parcels, {})
+    rule = dataclasses.replace(RULE, surrogates=0)
+    with pytest.raises(ConfigError, match="follows the networks"):
+        study_networks(model, store, store.take([]), true_labels, rule=rule, folder=tmp_path, cache=tmp_path)
+    assert not list(tmp_path.rglob("*.np?"))
+
+
+def test_an_atlas_in_an_order_that_means_nothing_is_not_refused(store, make_random):
+    refused = 0
+    for seed in range(20):
+        mixed = Parcels(store.parcels.table.sample(frac=1, random_state=seed).assign(label=range(1, NUM_PARCELS + 1)))
+        labels = read_labels(mixed, "network", homologues=homologues(mixed))
+        network = make_random(mixed, parcel_order="atlas", parcels_per_patch=4)
+        try:
+            check_layout(network, labels, np.empty((0, NUM_PARCELS), np.int8), seed=seed)
+        except ConfigError:
+            refused += 1
+    assert refused <= 4  # 1 in 20 is expected; more than 4 in 20 has a probability of 0.003
 
 
 def test_settings_that_cannot_be_are_refused():

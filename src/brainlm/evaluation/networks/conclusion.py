@@ -11,6 +11,8 @@ from typing import Any
 
 from brainlm.evaluation.statistics import SIGNIFICANT, Interval
 
+FEWEST_DRAWS = 3  # of random weights, before pretraining is said to count
+
 
 def conclude(results: Mapping[str, Any]) -> str:
     """The conclusion of one study; the first sentence is the answer to what most users ask."""
@@ -60,17 +62,30 @@ def _coordinates(results: Mapping[str, Any]) -> str:
 
 
 def _pretraining(results: Mapping[str, Any]) -> str:
-    difference = results["pretraining_difference"]
-    if difference is None:
+    """A verdict where every draw of random weights gives the same, and the features are above smoothness in space."""
+    draws = results["pretraining_draws"]
+    if not draws:
         return ""
     if (results.get("facts") or {}).get("model", {}).get("learned_nothing"):
         return "Nothing can be said of pretraining: in its own task the model is no better than the mean (R² near 0)."
-    numbers = f"difference {_points(difference)}"
-    verdict = Interval.read(difference).verdict
-    if verdict == "better":
-        return f"Pretraining counts: the same features of an encoder with random weights do worse ({numbers})."
-    if verdict == "worse":
+    verdicts = {Interval.read(one).verdict for one in draws}
+    closest = (
+        max(draws, key=lambda one: one["value"]) if verdicts == {"worse"} else min(draws, key=lambda one: one["value"])
+    )
+    which = f"in the closest of {len(draws)} draws" if len(draws) > 1 else "in a single draw"
+    numbers = f"{which} the difference is {_points(closest)}"
+    p = (_row(results, results["main"])["null"] or {}).get("p_accuracy")
+    if verdicts == {"worse"}:
         return f"The same features of an encoder with random weights do even better ({numbers})."
+    if verdicts == {"better"} and len(draws) >= FEWEST_DRAWS and (p is None or p <= SIGNIFICANT):
+        return f"Pretraining counts: the same features of an encoder with random weights do worse ({numbers})."
+    if verdicts == {"better"}:
+        why = (
+            "so few draws of random weights say too little"
+            if len(draws) < FEWEST_DRAWS
+            else "the features are not shown to tell networks beyond smoothness in space"
+        )
+        return f"Pretraining is not shown to count: encoders with random weights do worse ({numbers}), but {why}."
     return (
         f"Pretraining is not shown to count: the same features of an encoder with random weights do about as well "
         f"({numbers})."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from brainlm.data.store import Store
@@ -35,11 +36,13 @@ class FeatureRule:
         families: some of ``FAMILIES``; the model's own are always among them, and with them those of the same network
             with random weights.
         passing: through the model.
-        seed: of the random weights, and of the networks that are trained.
+        random_inits: how many networks with random weights there are; of all but the first only the main features.
+        seed: of the random weights (counted up), and of the networks that are trained.
     """
 
     families: tuple[str, ...] = FAMILIES
     passing: Passing = field(default_factory=Passing)
+    random_inits: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,14 +83,17 @@ def gather(
 
     passing = rule.passing
     yield from model_features(model, judged, group="model", passing=passing, folder=folder, on_progress=on_progress)
-    yield from model_features(
-        untrained(model, seed=rule.seed),
-        judged,
-        group="random-init",
-        passing=passing,
-        folder=folder,
-        on_progress=on_progress,
-    )
+    for draw in range(rule.random_inits):
+        drawn = model_features(
+            untrained(model, seed=rule.seed + draw),
+            judged,
+            group="random-init",
+            passing=passing,
+            folder=folder,
+            draw=draw,
+            on_progress=on_progress,
+        )
+        yield from islice(drawn, 1 if draw else None)
     if "controls" in rule.families:
         yield connectivity_profiles(judged)
         yield series_features(judged)

@@ -55,6 +55,7 @@ class Surroundings:
 def judge(
     study: NetworkStudy,
     outcomes: Sequence[Outcome],
+    draws: Sequence[Outcome] = (),
     *,
     main: str,
     around_it: Surroundings,
@@ -66,6 +67,7 @@ def judge(
     Args:
         study: on what parcels.
         outcomes: one a row, in the order of the table.
+        draws: the main features of further networks with random weights; no rows, but what pretraining has to beat.
         main: the row that the question is about, chosen before any score was seen.
         around_it: what else is to be told.
         num_bootstrap: resamples of parcels behind the intervals.
@@ -80,6 +82,8 @@ def judge(
     rows = [_row(scoring, outcome, best, study, around_it.num_subjects) for outcome in outcomes]
     shown = [by_name[name] for name in dict.fromkeys((main, best.name, best_model.name))]
     labels = study.labels
+    twins = [one for one in outcomes if one.group == "random-init" and one.name.startswith(main)][:1]
+    pretraining = [_difference(scoring, MAIN_METRIC, by_name[main], twin) for twin in (*twins, *draws)]
     results = {
         "format_version": FORMAT_VERSION,
         "kind": "networks",
@@ -108,7 +112,8 @@ def judge(
         "balanced_difference": _difference(scoring, "balanced_accuracy", by_name[main], best),
         "position": place.name if place else None,
         "position_difference": _difference(scoring, MAIN_METRIC, by_name[main], place) if place else None,
-        "pretraining_difference": _pretraining(scoring, by_name[main], outcomes),
+        "pretraining_difference": next(iter(pretraining), None),
+        "pretraining_draws": pretraining,
         "parcels": _parcels(scoring, shown, labels),
         "surrogates": {
             "kind": around_it.surrogate_kind,
@@ -190,12 +195,6 @@ def _null(scoring: ParcelScoring, outcome: Outcome, study: NetworkStudy) -> dict
 
 def _difference(scoring: ParcelScoring, metric: str, outcome: Outcome, other: Outcome) -> dict[str, Any]:
     return scoring.difference(metric, outcome.predicted_RQ, other.predicted_RQ).as_dict()
-
-
-def _pretraining(scoring: ParcelScoring, main: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
-    """The main row less the same features of the network with random weights."""
-    twin = next((one for one in outcomes if one.group == "random-init" and one.name.startswith(main.name)), None)
-    return None if twin is None else _difference(scoring, MAIN_METRIC, main, twin)
 
 
 def _parcels(scoring: ParcelScoring, shown: Sequence[Outcome], labels: NetworkLabels) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Int8, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from brainlm.data.homologues import Homologues
 from brainlm.data.parcels import Parcels
 from brainlm.errors import AtlasError, ConfigError
+from brainlm.evaluation.statistics import SIGNIFICANT, permutation_p
 from brainlm.model.autoencoder import MaskedAutoencoder
 
 # What atlases write for "belongs to none", beside an empty field.
@@ -26,6 +27,8 @@ NO_NETWORK = frozenset({"", "0", "0.0", "nan", "none", "n/a", "na", "unassigned"
 # Pairs or single parcels of a network: one to test, one for the inner test, one to learn from.
 MIN_UNITS = 3
 MOST_NAMED = 15  # networks listed in a message
+NUM_SHUFFLES = 199
+_OTHER_LAYOUT = "pretrain with --model.parcel_order y, or with --model.parcels_per_patch 1 and places not in a grid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +168,61 @@ def tied_by_patches(network: MaskedAutoencoder) -> Int64[np.ndarray, "P"] | None
             expected="patches or places that were made without labels of networks",
             found=f"parcels_per_patch={config.parcels_per_patch}, spatial_positions={config.spatial_positions}, "
             f"parcel_order={config.parcel_order}: an encoder with random weights would tell networks as well",
-            remedy="pretrain with --model.parcels_per_patch 1, or with --model.parcel_order y or atlas",
+            remedy=_OTHER_LAYOUT,
         )
     return network.tokenizer.rows_of_parcels().cpu().numpy() if config.parcels_per_patch > 1 else None
+
+
+def check_layout(
+    network: MaskedAutoencoder, labels: NetworkLabels, surrogate_LQ: Int8[np.ndarray, "L Q"], *, seed: int
+) -> None:
+    """Refuse a model whose layout follows the networks although no network column is named: atlases are often sorted.
+
+    Counted is how often parcels that are next to each other in a patch (with places in a grid: in the order at all) are
+    of one network. It is compared with the surrogates, which are as smooth in space; with too few of these for a test,
+    with networks that are shuffled among left-right pairs and single parcels. The order ``y`` is made from coordinates
+    alone and needs no test.
+
+    Raises:
+        ConfigError: neighbours are of one network more often than these label maps say.
+    """
+    config = network.config
+    is_grid = config.spatial_positions == "grid"
+    if (config.parcels_per_patch == 1 and not is_grid) or config.parcel_order == "y":
+        return
+    order_P = network.tokenizer.order_P.cpu().numpy()
+    row_P = network.tokenizer.rows_of_parcels().cpu().numpy()[order_P]
+    pair_I2 = np.stack((order_P[:-1], order_P[1:]), axis=1)[is_grid | (row_P[:-1] == row_P[1:])]
+    place_P = np.full(len(labels.number_P), -1)
+    place_P[labels.positions] = np.arange(len(labels.positions))
+    pair_I2 = place_P[pair_I2]
+    pair_I2 = pair_I2[(pair_I2 >= 0).all(axis=1)]
+    if len(pair_I2) == 0:
+        return
+    null = "label maps as smooth in space"
+    if 1 / (1 + len(surrogate_LQ)) > SIGNIFICANT:
+        null = "shuffled networks; there are too few surrogate label maps to say what smoothness in space explains"
+        surrogate_LQ = _shuffled(labels, seed=seed)
+    number_LQ = np.concatenate((labels.numbers[None], surrogate_LQ))
+    share_L = (number_LQ[:, pair_I2[:, 0]] == number_LQ[:, pair_I2[:, 1]]).mean(axis=1)
+    p = permutation_p(float(share_L[0]), share_L[1:])
+    if p is not None and p <= SIGNIFICANT:
+        raise ConfigError(
+            f"the layout of this model's parcels follows the networks of {labels.column}",
+            expected=f"neighbours in it of one network about as often as in {null}: {share_L[1:].mean():.0%}",
+            found=f"{share_L[0]:.0%} (p = {p:.2g}), parcels_per_patch={config.parcels_per_patch}, "
+            f"spatial_positions={config.spatial_positions}, parcel_order={config.parcel_order}",
+            remedy=_OTHER_LAYOUT,
+        )
+
+
+def _shuffled(labels: NetworkLabels, *, seed: int) -> Int8[np.ndarray, "L Q"]:
+    """Networks of whole left-right pairs and single parcels, each given the one of another."""
+    rng = np.random.default_rng(seed)
+    group_Q = labels.homologues.group_P[labels.positions]
+    _, first_U, unit_Q = np.unique(group_Q, return_index=True, return_inverse=True)
+    number_U = labels.numbers[first_U].astype(np.int8)
+    return np.stack([rng.permutation(number_U)[unit_Q] for _ in range(NUM_SHUFFLES)])
 
 
 def units_per_network(labels: NetworkLabels) -> Int64[np.ndarray, "C"]:

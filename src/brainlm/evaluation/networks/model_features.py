@@ -7,7 +7,7 @@ Shapes: N recordings, P parcels, F numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,9 +42,12 @@ def model_features(
     group: Literal["model", "random-init"],
     passing: Passing,
     folder: Path,
+    draw: int = 0,
     on_progress: Listener | None = None,
-) -> list[ParcelFeatures]:
+) -> Iterator[ParcelFeatures]:
     """The three kinds of features of one model; files in ``folder`` are taken if they are of the same model and store.
+
+    Each is made when it is asked for. ``draw`` numbers several networks with random weights, from 0.
 
     - ``attention profile``: CLS's attention to every temporal patch of a parcel, head by head, mean over the windows of
       a recording; all recordings side by side.
@@ -55,7 +58,7 @@ def model_features(
         DataError: the store does not fit the model, or the disk is full.
         ConfigError: there is no such layer, or the scaler was never fitted.
     """
-    suffix = SUFFIX if group == "random-init" else ""
+    suffix = "" if group == "model" else f"{SUFFIX} {draw + 1}" if draw else SUFFIX
 
     def tell(what: str) -> Callable[[int, int], None]:
         return lambda done, total: None if on_progress is None else on_progress(done, total, what + suffix)
@@ -75,6 +78,10 @@ def model_features(
     )
     assert attention.profile_NPF is not None, "asked for"
     assert attention.rows_NPP is not None, "asked for"
+    yield ParcelFeatures(MAIN + suffix, group, attention.profile_NPF.astype(np.float32), "concatenate")
+    asking_NPP = without_itself(attention.rows_NPP)
+    both_NPF = np.concatenate((asking_NPP, asking_NPP.transpose(0, 2, 1)), axis=2)
+    yield ParcelFeatures("attention rows" + suffix, group, both_NPF)
     vectors = cached_features(
         model,
         store,
@@ -84,12 +91,5 @@ def model_features(
         resample=passing.resample,
         on_progress=tell("embeddings"),
     )["parcels"]
-    asking_NPP = without_itself(attention.rows_NPP)
-    both_NPF = np.concatenate((asking_NPP, asking_NPP.transpose(0, 2, 1)), axis=2)
-    profile_NPF = attention.profile_NPF.astype(np.float32)
     embeddings_NPF = vectors.reshape(len(store), store.num_parcels, -1)
-    return [
-        ParcelFeatures(MAIN + suffix, group, profile_NPF, "concatenate"),
-        ParcelFeatures("attention rows" + suffix, group, both_NPF),
-        ParcelFeatures("parcel embeddings" + suffix, group, embeddings_NPF),
-    ]
+    yield ParcelFeatures("parcel embeddings" + suffix, group, embeddings_NPF)

@@ -6,7 +6,7 @@ Shapes: P parcels, Q parcels with a network, L surrogate label maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from brainlm.data.store import Store
 from brainlm.errors import ConfigError
 from brainlm.evaluation.networks.gathering import FeatureRule, gather
 from brainlm.evaluation.networks.judging import Surroundings, judge
-from brainlm.evaluation.networks.labels import NetworkLabels
-from brainlm.evaluation.networks.model_features import MAIN, Listener
+from brainlm.evaluation.networks.labels import NetworkLabels, check_layout
+from brainlm.evaluation.networks.model_features import MAIN, SUFFIX, Listener
 from brainlm.evaluation.networks.running import NetworkStudy, run_features
 from brainlm.evaluation.networks.surrogates import SURROGATE_KIND, surrogate_labels, surrogate_sentence
 from brainlm.evaluation.networks.tables import write_tables
@@ -93,12 +93,14 @@ def study_networks(
         on_progress: called with how much is done, of how much, and of what.
 
     Raises:
-        ConfigError: folds that cannot be drawn, no such layer, or a package that is not installed.
+        ConfigError: folds that cannot be drawn, a model whose layout of parcels follows the networks, no such layer, or
+            a package that is not installed.
         DataError: the store does not fit the model, or the disk is full.
     """
     chosen = judged.take(spread_recordings(judged.metadata["subject"], most=rule.max_recordings, seed=rule.seed))
     subjects = chosen.metadata["subject"]
     surrogates = _surrogates(judged, labels, rule, folder)
+    check_layout(model.network, labels, surrogates.number_LQ, seed=rule.seed)
     study = NetworkStudy.of(
         labels,
         recording_weights(subjects, num_bootstrap=rule.subject_bootstrap, seed=rule.seed),
@@ -107,17 +109,23 @@ def study_networks(
         repeats=rule.repeats,
         seed=rule.seed,
     )
-    outcomes = []
+    # Of further random weights only the accuracy is asked for.
+    bare = replace(study, weights_WN=study.weights_WN[:1], surrogate_LQ=study.surrogate_LQ[:0])
+    outcomes, draws = [], []
     for features in gather(model, chosen, train, rule=rule.features, folder=cache, on_progress=on_progress):
         if on_progress is not None:
             on_progress(0, 1, f"k-NN on {features.name}")
-        outcomes.append(run_features(features, study, folder))
+        if features.name.startswith(f"{MAIN}{SUFFIX} "):
+            draws.append(run_features(features, bare, folder))
+        else:
+            outcomes.append(run_features(features, study, folder))
         if on_progress is not None:
             on_progress(1, 1, f"k-NN on {features.name}")
     left_out = "neural" in rule.features.families and len(train) == 0
     results = judge(
         study,
         sorted(outcomes, key=lambda outcome: _ORDER.index(outcome.group)),
+        draws,
         main=MAIN,
         around_it=Surroundings(
             num_subjects=int(subjects.nunique()),
