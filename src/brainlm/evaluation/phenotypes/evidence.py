@@ -151,9 +151,11 @@ class Evidence:
         methods: list[Method] = [Chance(kind), *(linear(block) for block in blocks.values())]
         methods += [linear(random[pooling]) for pooling in rule.poolings]
         if "neural" in rule.families:
+            methods += [NeuralMethod(baseline, f"{self.identity} {self.resample}") for baseline in self._networks()]
+            # What is made of the model's own patches is a way to use the model, not something it has to beat.
             methods += [
-                NeuralMethod(baseline, f"{self.identity} {self.resample}", seen=self.seen if of_model else "")
-                for baseline, of_model in self._networks()
+                NeuralMethod(baseline, f"{self.identity} {self.resample}", seen=self.seen, group="model")
+                for baseline in self._networks_on_patches()
             ]
         if "nonlinear" in rule.families:
             for block in (blocks["correlation"], own[rule.poolings[0]]):
@@ -162,17 +164,20 @@ class Evidence:
         methods.append(Fusion(f"Connectivity (correlation) + {main.block.name}", (connectome, main)))
         return Rows(sorted(methods, key=_place), main, connectome.name, linear(random[rule.poolings[0]]).name)
 
-    def _networks(self) -> list[tuple[NeuralBaseline, bool]]:
-        """LSTM and GCN on recordings and on the model's patches; True for those that the model is part of."""
-        edges_RE, model = self.recordings.correlation_RE, self.model
-        found: list[tuple[NeuralBaseline, bool]] = [
-            (SeriesLSTMBaseline(self.store, model.config.num_timepoints, "robust"), False),
-            (ConnectomeGCNBaseline(edges_RE), False),
-            (TokenLSTMBaseline(cached_patches(model, self.store, folder=self.cache, resample=self.resample)), True),
+    def _networks(self) -> list[NeuralBaseline]:
+        """LSTM and GCN on recordings."""
+        return [
+            SeriesLSTMBaseline(self.store, self.model.config.num_timepoints, "robust"),
+            ConnectomeGCNBaseline(self.recordings.correlation_RE),
         ]
+
+    def _networks_on_patches(self) -> list[NeuralBaseline]:
+        """The same on the model's patches."""
+        patches_RWCD = cached_patches(self.model, self.store, folder=self.cache, resample=self.resample)
+        found: list[NeuralBaseline] = [TokenLSTMBaseline(patches_RWCD)]
         if "parcels" in self.vectors:
             parcels_RPD = self.vectors["parcels"].reshape(len(self.store), self.store.num_parcels, -1)
-            found.append((EmbeddingGCNBaseline(parcels_RPD, edges_RE), True))
+            found.append(EmbeddingGCNBaseline(parcels_RPD, self.recordings.correlation_RE))
         return found
 
 

@@ -36,7 +36,7 @@ from brainlm.evaluation.phenotypes.problem import Problem
 from brainlm.evaluation.phenotypes.targets import Cohort
 from brainlm.processes import worker_settings
 
-PROCEDURE = 1  # part of every key: a change of what is computed makes old predictions strangers
+PROCEDURE = 2  # part of every key: a change of what is computed invalidates cached predictions
 PART = ".part.npz"
 KEEP_AFTER_S = 5.0  # work worth keeping before a method's last fold
 
