@@ -75,7 +75,7 @@ def _difference_panel(cohort: ForecastCohort, forest: Forest, differences: Mappi
         title="Minus the best baseline",
         alt=f"Paired difference in R² to {cohort.best_baseline}. {told}.",
         uri=uri,
-        note=f"{cohort.best_baseline}; filled: the interval excludes 0",
+        note=f"{cohort.best_baseline}; filled: better or worse",
     )
 
 
