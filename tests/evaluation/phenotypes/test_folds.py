@@ -331,7 +331,7 @@ def test_abide_has_its_people_its_sites_and_folds_of_like_composition(abide):
     assert (len(cohort), cohort.num_subjects, cohort.num_missing) == (908, 908, 0)
     asd = cohort.target.values_N
     for fold in make_folds(cohort, FoldRule.parse("5", repeats=5)):
-        assert len(fold.test_M) in (181, 182)
+        assert 180 <= len(fold.test_M) <= 184  # two pairs of people have one scan, and stay together
         assert asd[fold.test_M].mean() == pytest.approx(asd.mean(), abs=0.006)
     by_site = make_folds(cohort, FoldRule.parse("leave-site-out"))
     assert len(by_site) == 17
